@@ -5,6 +5,7 @@
 //! *assembly* ([`engine`](crate::engine)).
 
 // words
+pub mod completion;
 pub mod envelope;
 pub mod job;
 pub mod keys;
@@ -14,4 +15,6 @@ pub mod queue;
 pub mod retry;
 
 // edges
+pub mod broker;
 pub mod shutdown;
+pub mod store;
