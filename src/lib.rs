@@ -9,6 +9,7 @@ pub mod completion;
 pub mod envelope;
 pub mod job;
 pub mod keys;
+pub mod letter;
 pub mod outcome;
 pub mod partition;
 pub mod queue;
@@ -16,5 +17,28 @@ pub mod retry;
 
 // edges
 pub mod broker;
+pub mod clock;
 pub mod shutdown;
 pub mod store;
+pub mod telemetry;
+
+// roles
+mod admission;
+mod collector;
+mod consumer;
+mod executor;
+pub mod handler;
+mod heart;
+mod holding;
+pub mod listener;
+mod promoter;
+mod reclaimer;
+pub mod registry;
+mod runner;
+mod sampler;
+mod settlement;
+mod settler;
+mod slots;
+
+// assembly
+pub mod engine;

@@ -26,6 +26,7 @@ mod submit;
 mod take;
 mod version;
 
+pub(crate) use self::schedule::with_lane;
 pub use self::{
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,

@@ -56,6 +56,8 @@ pub struct Options {
     pub errors: Vec<AttemptError>,
     /// Where the completion goes besides the queue's and the kind's channel: `job`, `user`, `reply:<name>`.
     pub notify: Vec<String>,
+    /// How often it was put back from the dead letters.
+    pub n_redriven: u32,
     /// W3C Trace Context of the submitter.
     pub traceparent: Option<String>,
     /// W3C Trace Context of the submitter.
@@ -213,7 +215,7 @@ mod tests {
             number in any::<i64>(), extra in prop::option::of(any::<i64>()))
         {
             let options = Options {
-                user_id: user, priority: Priority::ALL[priority], run_at_ms: run_at, failed_attempts: attempts, max_attempts: max, notify,
+                user_id: user, priority: Priority::ALL[priority], run_at_ms: run_at, failed_attempts: attempts, n_redriven: attempts / 2, max_attempts: max, notify,
                 errors: vec![AttemptError { attempt: 1, at_ms: 5, class: "c".into(), chain: vec!["x".into()], worker: "w".into() }],
                 ..Options::default()
             };

@@ -29,9 +29,9 @@ pub(super) fn read(bytes: &Bytes, fallback: impl FnOnce() -> JobId) -> Result<Re
 }
 
 /// The names that this version reads; all others are carried along.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "v", "id", "kind", "payload", "user_id", "priority", "run_at", "deadline", "timeout_ms", "max_attempts", "attempt", "errors", "notify",
-    "traceparent", "tracestate",
+    "redriven", "traceparent", "tracestate",
 ];
 
 fn options(fields: &Fields) -> Result<Options, EnvelopeError> {
@@ -45,6 +45,7 @@ fn options(fields: &Fields) -> Result<Options, EnvelopeError> {
         failed_attempts: optional(fields, "attempt")?.unwrap_or_default(),
         errors: optional(fields, "errors")?.unwrap_or_default(),
         notify: optional(fields, "notify")?.unwrap_or_default(),
+        n_redriven: optional(fields, "redriven")?.unwrap_or_default(),
         traceparent: optional(fields, "traceparent")?,
         tracestate: optional(fields, "tracestate")?,
     })

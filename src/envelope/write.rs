@@ -31,9 +31,11 @@ fn write_options(map: &mut Map, envelope: &Envelope) {
     if options.priority != Priority::Normal {
         map.text("priority", options.priority.as_str());
     }
-    let attempt = (options.failed_attempts > 0).then_some(u64::from(options.failed_attempts));
-    let numbers = [("run_at", options.run_at_ms), ("deadline", options.deadline_ms), ("timeout_ms", options.timeout_ms), ("attempt", attempt)];
-    for (name, number) in numbers.into_iter().chain([("max_attempts", options.max_attempts.map(u64::from))]) {
+    let counted = |n: u32| (n > 0).then_some(u64::from(n));
+    let (attempt, redriven) = (counted(options.failed_attempts), counted(options.n_redriven));
+    let times = [("run_at", options.run_at_ms), ("deadline", options.deadline_ms), ("timeout_ms", options.timeout_ms)];
+    let numbers = times.into_iter().chain([("attempt", attempt), ("redriven", redriven)]);
+    for (name, number) in numbers.chain([("max_attempts", options.max_attempts.map(u64::from))]) {
         if let Some(number) = number {
             map.number(name, number);
         }

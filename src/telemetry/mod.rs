@@ -1,0 +1,3 @@
+//! What is told to operators: metrics and logs.
+
+pub mod metrics;
