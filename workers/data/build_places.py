@@ -103,8 +103,8 @@ class Grid:
 def other_names(city):
     """Alternate names worth their bytes: more for a larger city, those attested twice first, then the native one."""
     population = city["population"]
-    n_latin, n_native = (40, 12) if population >= 1_000_000 else (16, 2) if population >= 300_000 else \
-        (6, 1) if population >= 100_000 else (3, 1)
+    n_latin, n_native = (36, 10) if population >= 1_000_000 else (20, 2) if population >= 300_000 else \
+        (14, 1) if population >= 100_000 else (3, 1) if population >= 50_000 else (2, 1)
     latin, native = collections.Counter(), collections.Counter()
     for name in city["alternatenames"]:
         key = fold(name)

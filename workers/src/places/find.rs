@@ -25,7 +25,10 @@ impl PlaceIndex {
         if !text.is_empty() {
             self.find_code(&query.text, &text, &mut found);
             self.find_named(&text, &mut found);
-            if !found.values().any(|(_, by)| matches!(by, MatchedBy::Code | MatchedBy::Name)) {
+            if !found
+                .values()
+                .any(|(_, by)| matches!(by, MatchedBy::Code | MatchedBy::Name))
+            {
                 self.find_within_area(&text, &mut found);
                 self.find_misspelled(&text, &mut found);
             }
@@ -37,8 +40,17 @@ impl PlaceIndex {
     fn find_code(&self, typed: &str, text: &str, found: &mut Found) {
         let code = text.strip_suffix(" airport").unwrap_or(text);
         let in_capitals = typed.trim() == code.to_uppercase();
-        if let Some(at) = code.parse().ok().and_then(|code| self.position_of_code(code)) {
-            keep_best(found, at, if in_capitals { 1.0 } else { 0.85 }, MatchedBy::Code);
+        if let Some(at) = code
+            .parse()
+            .ok()
+            .and_then(|code| self.position_of_code(code))
+        {
+            keep_best(
+                found,
+                at,
+                if in_capitals { 1.0 } else { 0.85 },
+                MatchedBy::Code,
+            );
         }
     }
 
@@ -47,8 +59,14 @@ impl PlaceIndex {
         for name in self.names.with_prefix(text) {
             let weight = self.weight(name.place);
             if name.is_start && name.length == text.len() {
-                keep_best(found, name.place, exact_score(name, weight), MatchedBy::Name);
-            } else {
+                keep_best(
+                    found,
+                    name.place,
+                    exact_score(name, weight),
+                    MatchedBy::Name,
+                );
+            } else if name.is_start || text.len() > 2 {
+                // One or two letters begin tens of thousands of words: then only whole names count.
                 let covered = text.len() as f32 / name.length as f32;
                 let score = 0.5 + 0.1 * covered + if name.is_start { 0.05 } else { 0.0 } + weight;
                 keep_best(found, name.place, score, MatchedBy::Prefix);
@@ -60,9 +78,17 @@ impl PlaceIndex {
     fn find_within_area(&self, text: &str, found: &mut Found) {
         for (end, _) in text.match_indices(' ') {
             let (head, tail) = (&text[..end], &text[end + 1..]);
-            let names = self.names.with_prefix(head).filter(|name| name.is_start && name.length == head.len());
+            let names = self
+                .names
+                .with_prefix(head)
+                .filter(|name| name.is_start && name.length == head.len());
             for name in names.filter(|name| lies_in(self.place(name.place), tail)) {
-                keep_best(found, name.place, exact_score(name, self.weight(name.place)), MatchedBy::Name);
+                keep_best(
+                    found,
+                    name.place,
+                    exact_score(name, self.weight(name.place)),
+                    MatchedBy::Name,
+                );
             }
         }
     }
@@ -82,14 +108,22 @@ impl PlaceIndex {
     fn rank(&self, found: Found, query: &PlaceQuery, limit: usize) -> Vec<PlaceHit<'_>> {
         let country = query.country.as_deref().map(str::trim);
         let wanted = |place: &Place| {
-            query.kind.is_none_or(|kind| kind == place.kind()) && country.is_none_or(|code| place.country_code().eq_ignore_ascii_case(code))
+            query.kind.is_none_or(|kind| kind == place.kind())
+                && country.is_none_or(|code| place.country_code().eq_ignore_ascii_case(code))
         };
         let found = found.into_iter().filter(|&(at, _)| wanted(self.place(at)));
         let mut ranked: Vec<_> = found.map(|(at, (score, by))| (at, score, by)).collect();
         // Cities stand in the index by population: the position settles what the score leaves open.
         ranked.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         ranked.truncate(limit);
-        ranked.into_iter().map(|(at, score, matched_by)| PlaceHit { place: self.place(at), score, matched_by }).collect()
+        ranked
+            .into_iter()
+            .map(|(at, score, matched_by)| PlaceHit {
+                place: self.place(at),
+                score,
+                matched_by,
+            })
+            .collect()
     }
 
     fn place(&self, at: u16) -> &Place {
@@ -102,8 +136,15 @@ impl PlaceIndex {
         if let Some(population) = place.population() {
             return magnitude(population);
         }
-        let served = place.serves_id().and_then(|id: PlaceId| self.by_id(id)).and_then(Place::population);
-        let international = if place.name.contains("International") { 0.015 } else { 0.0 };
+        let served = place
+            .serves_id()
+            .and_then(|id: PlaceId| self.by_id(id))
+            .and_then(Place::population);
+        let international = if place.name.contains("International") {
+            0.015
+        } else {
+            0.0
+        };
         magnitude(served.unwrap_or(1)) / 2.0 + international
     }
 }
@@ -128,7 +169,10 @@ fn lies_in(place: &Place, tail: &str) -> bool {
         other => other,
     };
     let named = |name: &str| !name.is_empty() && fold(name) == tail;
-    country.code.eq_ignore_ascii_case(code) || area.region_code.eq_ignore_ascii_case(tail) || named(country.name) || named(area.region)
+    country.code.eq_ignore_ascii_case(code)
+        || area.region_code.eq_ignore_ascii_case(tail)
+        || named(country.name)
+        || named(area.region)
 }
 
 fn keep_best(found: &mut Found, at: u16, score: f32, by: MatchedBy) {

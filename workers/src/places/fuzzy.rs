@@ -3,43 +3,71 @@
 //! Promise: the optimal string alignment distance: an insertion, a deletion, a replacement and a swap
 //! of neighbours cost one each. Never looks at a whole name: the walk in `names.rs` does.
 
-/// One row of the distance table: distances of the name read so far to each beginning of the query.
-#[derive(Debug, Clone)]
-pub(crate) struct Row(Vec<usize>);
+/// The distance table of one query against the name that is being read, a row a letter.
+#[derive(Debug)]
+pub(crate) struct Distances {
+    query: Vec<char>,
+    name: Vec<char>,
+    /// Row after row: distances of each beginning of the name to each beginning of the query.
+    cells: Vec<u8>,
+}
 
-impl Row {
-    /// The row of the empty name against a query of `n_letters`.
-    pub(crate) fn first(n_letters: usize) -> Self {
-        Self((0..=n_letters).collect())
-    }
-
-    /// The row after the last letter of `name`; `rows` are those of all its beginnings before that letter.
-    pub(crate) fn next(rows: &[Self], name: &[char], query: &[char]) -> Self {
-        let above = &rows[rows.len() - 1].0;
-        let letter = name[name.len() - 1];
-        let mut row = Vec::with_capacity(above.len());
-        row.push(above[0] + 1);
-        for (column, &wanted) in query.iter().enumerate() {
-            let replaced = above[column] + usize::from(wanted != letter);
-            let mut least = replaced.min(above[column + 1] + 1).min(row[column] + 1);
-            let swapped = column > 0 && name.len() > 1 && query[column - 1] == letter && name[name.len() - 2] == wanted;
-            if swapped {
-                least = least.min(rows[rows.len() - 2].0[column - 1] + 1);
-            }
-            row.push(least);
+impl Distances {
+    /// The table of the empty name. Only the first 100 letters of the query count, which no name has.
+    pub(crate) fn new(query: &str) -> Self {
+        let query: Vec<char> = query.chars().take(100).collect();
+        let cells = (0u8..).take(query.len() + 1).collect();
+        Self {
+            query,
+            name: Vec::new(),
+            cells,
         }
-        Self(row)
     }
 
-    /// The distance to the whole query.
-    pub(crate) fn last(&self) -> usize {
-        self.0[self.0.len() - 1]
+    /// The letters of the name read so far.
+    pub(crate) fn name(&self) -> &[char] {
+        &self.name
     }
 
-    /// No longer name that begins so can come nearer to the query than this, but for one swap across
-    /// the end, which costs one as well and so cannot come below it either.
-    pub(crate) fn least(&self) -> usize {
-        self.0.iter().copied().min().expect("a row has a first column")
+    /// Whether name and query begin alike.
+    pub(crate) fn begins_alike(&self) -> bool {
+        self.name.first() == self.query.first()
+    }
+
+    /// Forgets all but the first `n_letters` of the name.
+    pub(crate) fn truncate(&mut self, n_letters: usize) {
+        self.name.truncate(n_letters);
+        self.cells
+            .truncate((n_letters + 1) * (self.query.len() + 1));
+    }
+
+    /// Reads one more letter of the name. Gives the least distance that a longer name that begins so can
+    /// have: the row's least cell, for no cell below it is smaller (a swap across two rows costs one as well).
+    pub(crate) fn push(&mut self, letter: char) -> usize {
+        let width = self.query.len() + 1;
+        let above = self.cells.len() - width;
+        let before = self.name.last().copied();
+        self.name.push(letter);
+        let mut left = self.cells[above].saturating_add(1);
+        let mut least = left;
+        self.cells.push(left);
+        for column in 1..width {
+            let wanted = self.query[column - 1];
+            let replaced = self.cells[above + column - 1] + u8::from(wanted != letter);
+            let mut cell = replaced.min(self.cells[above + column] + 1).min(left + 1);
+            if column > 1 && before == Some(wanted) && self.query[column - 2] == letter {
+                cell = cell.min(self.cells[above - width + column - 2] + 1);
+            }
+            self.cells.push(cell);
+            least = least.min(cell);
+            left = cell;
+        }
+        usize::from(least)
+    }
+
+    /// The distance between the whole query and the name as read.
+    pub(crate) fn distance(&self) -> usize {
+        usize::from(self.cells[self.cells.len() - 1])
     }
 }
 
@@ -54,15 +82,14 @@ pub(crate) fn allowed_edits(n_letters: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::Row;
+    use super::Distances;
 
     fn distance(name: &str, query: &str) -> usize {
-        let (name, query): (Vec<char>, Vec<char>) = (name.chars().collect(), query.chars().collect());
-        let mut rows = vec![Row::first(query.len())];
-        for end in 1..=name.len() {
-            rows.push(Row::next(&rows, &name[..end], &query));
-        }
-        rows[name.len()].last()
+        let mut distances = Distances::new(query);
+        name.chars().for_each(|letter| {
+            distances.push(letter);
+        });
+        distances.distance()
     }
 
     #[test]

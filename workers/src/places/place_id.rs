@@ -25,7 +25,9 @@ impl FromStr for IataCode {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match *text.as_bytes() {
-            [a, b, c] if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Ok(Self([a, b, c].map(|byte| byte.to_ascii_uppercase()))),
+            [a, b, c] if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                Ok(Self([a, b, c].map(|byte| byte.to_ascii_uppercase())))
+            }
             _ => Err(PlaceIdError(text.to_owned())),
         }
     }
@@ -49,7 +51,9 @@ pub enum PlaceId {
 
 /// The text does not name a place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("read a place id from {0:?}: expected `geonames:<number>` such as geonames:2988507, or `iata:<code>` such as iata:CDG")]
+#[error(
+    "read a place id from {0:?}: expected `geonames:<number>` such as geonames:2988507, or `iata:<code>` such as iata:CDG"
+)]
 pub struct PlaceIdError(String);
 
 impl fmt::Display for PlaceId {
@@ -113,14 +117,30 @@ mod tests {
         for text in ["geonames:2988507", "iata:CDG"] {
             assert_eq!(text.parse::<PlaceId>().unwrap().to_string(), text);
             let json = format!("\"{text}\"");
-            assert_eq!(serde_json::to_string(&serde_json::from_str::<PlaceId>(&json).unwrap()).unwrap(), json);
+            assert_eq!(
+                serde_json::to_string(&serde_json::from_str::<PlaceId>(&json).unwrap()).unwrap(),
+                json
+            );
         }
     }
 
     #[test]
     fn what_is_no_id_is_refused_and_said() {
-        for text in ["", "paris", "geonames:", "geonames:-1", "iata:CDGX", "iata:C G", "osm:1"] {
-            assert!(text.parse::<PlaceId>().unwrap_err().to_string().contains("geonames:2988507"));
+        for text in [
+            "",
+            "paris",
+            "geonames:",
+            "geonames:-1",
+            "iata:CDGX",
+            "iata:C G",
+            "osm:1",
+        ] {
+            assert!(
+                text.parse::<PlaceId>()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("geonames:2988507")
+            );
         }
     }
 }

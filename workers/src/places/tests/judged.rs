@@ -41,16 +41,28 @@ const JUDGED: [(&str, &str, &str); 40] = [
     ("birmingham alabama", "Birmingham", "US"),
     ("CDG", "Charles de Gaulle International Airport", "FR"),
     ("heathrow", "London Heathrow Airport", "GB"),
-    ("john f kennedy", "John F Kennedy International Airport", "US"),
-    ("charles de gaule", "Charles de Gaulle International Airport", "FR"),
+    (
+        "john f kennedy",
+        "John F Kennedy International Airport",
+        "US",
+    ),
+    (
+        "charles de gaule",
+        "Charles de Gaulle International Airport",
+        "FR",
+    ),
     ("schiphol", "Amsterdam Airport Schiphol", "NL"),
 ];
 
 #[test]
 fn forty_queries_find_first_what_a_person_expects() {
     let answers = JUDGED.map(|(text, name, country)| {
-        let place = PlaceIndex::get().find(&PlaceQuery::new(text), 1).first().map(|hit| (hit.place.name(), hit.place.country_code()));
-        (place != Some((name, country))).then(|| format!("{text:?} gave {place:?}, expected {name} in {country}"))
+        let place = PlaceIndex::get()
+            .find(&PlaceQuery::new(text), 1)
+            .first()
+            .map(|hit| (hit.place.name(), hit.place.country_code()));
+        (place != Some((name, country)))
+            .then(|| format!("{text:?} gave {place:?}, expected {name} in {country}"))
     });
     let wrong: Vec<_> = answers.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
