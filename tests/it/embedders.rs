@@ -289,7 +289,7 @@ async fn a_request_that_fails_with_any_text_is_not_bisected() {
 #[tokio::test]
 async fn too_many_tokens_are_sent_in_parts() {
     let rules = Rules {
-        max_tokens: 40,
+        max_tokens: 20,
         ..Rules::default()
     };
     let fake = FakeOpenAi::with_rules(rules).await.unwrap();

@@ -192,10 +192,7 @@ async fn embeddings(
     body: Bytes,
 ) -> Response {
     let request = shared.rules.check(&headers, &body);
-    let inputs = request
-        .as_ref()
-        .map(|request| request.input.clone())
-        .unwrap_or_default();
+    let inputs = texts(&body);
     shared
         .requests
         .lock()
@@ -215,6 +212,16 @@ async fn embeddings(
         .headers_mut()
         .insert("x-request-id", HeaderValue::from_static("req_fake"));
     response
+}
+
+/// The texts in a body, however wrong the rest of it is.
+fn texts(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let items = body["input"].as_array().cloned().unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn raw(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Response {
