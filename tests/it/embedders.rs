@@ -393,4 +393,5 @@ async fn callers_share_one_limit_and_get_their_own_vectors() {
             &vector(text, 8)
         );
     }
+    assert!(fake.peak() <= 2, "{} requests at a time", fake.peak());
 }

@@ -6,6 +6,7 @@
 mod rules;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -74,6 +75,8 @@ struct Shared {
     rules: Rules,
     script: Mutex<VecDeque<Reply>>,
     requests: Mutex<Vec<Seen>>,
+    in_flight: AtomicUsize,
+    peak: AtomicUsize,
 }
 
 /// A request that arrived, whether or not it was answered well.
@@ -102,10 +105,13 @@ impl FakeOpenAi {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base_url = format!("http://{}/v1", listener.local_addr()?);
         let (script, requests) = (Mutex::default(), Mutex::default());
+        let (in_flight, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let shared = Arc::new(Shared {
             rules,
             script,
             requests,
+            in_flight,
+            peak,
         });
         let router = Router::new()
             .route("/v1/embeddings", post(embeddings))
@@ -151,6 +157,12 @@ impl FakeOpenAi {
             .clone()
     }
 
+    /// The most requests that were there at one time.
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        self.shared.peak.load(Ordering::SeqCst)
+    }
+
     /// How many inputs each request had.
     #[must_use]
     pub fn sizes(&self) -> Vec<usize> {
@@ -158,6 +170,18 @@ impl FakeOpenAi {
             .iter()
             .map(|request| request.inputs.len())
             .collect()
+    }
+}
+
+impl Shared {
+    /// Holds a request for some turns of the runtime, so that requests sent together overlap.
+    async fn linger(&self) {
+        let in_flight = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        self.peak.fetch_max(in_flight, Ordering::SeqCst);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -191,6 +215,7 @@ async fn embeddings(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    shared.linger().await;
     let request = shared.rules.check(&headers, &body);
     let inputs = texts(&body);
     shared
