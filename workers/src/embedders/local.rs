@@ -5,6 +5,7 @@
 mod folder;
 mod matrix;
 mod model;
+mod tokenizer;
 
 #[cfg(test)]
 mod fixture;

@@ -3,7 +3,9 @@
 //! costs only itself its vector.
 //! Never repeats what cannot succeed (a wrong key, an exhausted quota) and never shows the key.
 
+mod address;
 mod batch;
+mod error_body;
 mod exchange;
 mod pacing;
 mod retry;
@@ -54,7 +56,7 @@ pub struct OpenAiConfig {
 impl fmt::Debug for OpenAiConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenAiConfig")
-            .field("provider", &exchange::provider(&self.base_url))
+            .field("provider", &address::provider(&self.base_url))
             .field("model", &self.model)
             .field("dimensions", &self.dimensions)
             .finish_non_exhaustive()

@@ -1,25 +1,22 @@
 //! A static model in memory: tokenizer, vectors, and how its makers pool them.
 //! Promise: the same vectors as the makers' own code, up to half precision, at unit length.
-//! Never keeps a cache of texts: the tokenizer's own is off where it would hold whole texts.
+//! Never truncates: a text that is too long to mean one thing is refused.
 
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokenizers::{ModelWrapper, Tokenizer};
+use tokenizers::Tokenizer;
 
 use super::LocalModelError;
 use super::folder::{self, ModelFiles};
 use super::matrix::{self, Matrix, unusable};
+use super::tokenizer;
 use crate::embedders::normalize::is_gap;
 use crate::embedders::{Embedded, InputError, has_direction};
 
 /// The mean over more text than this says nothing about any of it, and tokenizing takes a thread for long.
 const MAX_TEXT_BYTES: usize = 65_536;
-
-/// Words that a tokenizer remembers for each thread, when it works on words.
-const WORD_CACHE: usize = 2_000;
 
 /// A model that is ready to embed.
 pub(super) struct StaticModel {
@@ -41,7 +38,7 @@ impl StaticModel {
         let files = folder::find(folder, dimensions)?;
         let tokenizer_bytes = read(&files.tokenizer)?;
         let weight_bytes = read(&files.weights)?;
-        let (tokenizer, unknown) = read_tokenizer(&tokenizer_bytes, &files.tokenizer)?;
+        let (tokenizer, unknown) = tokenizer::read(&tokenizer_bytes, &files.tokenizer)?;
         let tensors = SafeTensors::deserialize(&weight_bytes).map_err(|error| {
             unusable(&files.weights, format!("not a safetensors file: {error}"))
         })?;
@@ -190,51 +187,6 @@ fn read_vectors(
         }),
         _ => Ok((vectors, name == "embeddings")),
     }
-}
-
-/// The part of a tokenizer file that says which token stands for what it does not know.
-#[derive(Deserialize)]
-struct TokenizerSpec {
-    model: ModelSpec,
-}
-
-#[derive(Deserialize)]
-struct ModelSpec {
-    #[serde(default)]
-    unk_token: Option<String>,
-    #[serde(default)]
-    unk_id: Option<u32>,
-}
-
-/// The tokenizer, plain (no padding, no truncation), and the id of its unknown token.
-fn read_tokenizer(bytes: &[u8], file: &Path) -> Result<(Tokenizer, Option<u32>), LocalModelError> {
-    let broken =
-        |error: &dyn std::fmt::Display| unusable(file, format!("not a tokenizer file: {error}"));
-    let spec: TokenizerSpec = serde_json::from_slice(bytes).map_err(|error| broken(&error))?;
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| broken(&error))?;
-    tokenizer.with_padding(None);
-    tokenizer
-        .with_truncation(None)
-        .map_err(|error| broken(&error))?;
-    limit_cache(&mut tokenizer);
-    let by_name = spec
-        .model
-        .unk_token
-        .and_then(|token| tokenizer.token_to_id(&token));
-    Ok((tokenizer, by_name.or(spec.model.unk_id)))
-}
-
-/// A tokenizer remembers up to 10,000 pieces for each thread. Where no pre-tokenizer cuts words, a piece is a whole
-/// text: remembering them would cost megabytes a thread and seldom help.
-fn limit_cache(tokenizer: &mut Tokenizer) {
-    let capacity = if tokenizer.get_pre_tokenizer().is_some() {
-        WORD_CACHE
-    } else {
-        0
-    };
-    let mut model: ModelWrapper = tokenizer.get_model().clone();
-    model.resize_cache(capacity);
-    tokenizer.with_model(model);
 }
 
 fn name(files: &ModelFiles, weights: &[u8], tokenizer: &[u8]) -> String {

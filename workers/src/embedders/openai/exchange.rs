@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode, Url, redirect};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
 use super::verdict::{Verdict, verdict};
 use super::wire::{self, Answer, AnswerError, Request};
-use super::{OpenAiConfig, Pacing, retry, scrub};
+use super::{OpenAiConfig, Pacing, address, error_body, retry, scrub};
 use crate::embedders::{EmbedError, Failure};
 
 /// How long a connection may take to come about.
@@ -56,7 +56,7 @@ impl From<Failed> for EmbedError {
 
 impl Exchange {
     pub(super) fn new(config: OpenAiConfig, pacing: Pacing) -> Result<Self, EmbedError> {
-        let provider = provider(&config.base_url);
+        let provider = address::provider(&config.base_url);
         let permanent = |message: String| EmbedError::Permanent {
             failure: Failure {
                 provider: provider.clone(),
@@ -65,13 +65,13 @@ impl Exchange {
                 message,
             },
         };
-        let endpoint = endpoint(&config.base_url).ok_or_else(|| {
+        let endpoint = address::endpoint(&config.base_url).ok_or_else(|| {
             permanent(
                 "the base URL cannot carry a path; expected one like https://api.openai.com/v1"
                     .to_owned(),
             )
         })?;
-        let headers = headers(&config).map_err(|what| {
+        let headers = address::headers(&config).map_err(|what| {
             permanent(format!(
                 "the {what} holds characters that no HTTP header can; check for a line break"
             ))
@@ -173,7 +173,7 @@ impl Exchange {
 
     /// The answer is an error.
     fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failed {
-        let body = wire::read_error(body);
+        let body = error_body::read_error(body);
         let verdict = verdict(status, &body, retry::should_retry(headers));
         let failure = self.failure(Some(status), request_id(headers), &body.message);
         Failed {
@@ -218,42 +218,6 @@ impl Exchange {
     }
 }
 
-/// `{base}/embeddings`, whether or not the base ends in a slash.
-fn endpoint(base: &Url) -> Option<Url> {
-    let mut endpoint = base.clone();
-    endpoint
-        .path_segments_mut()
-        .ok()?
-        .pop_if_empty()
-        .push("embeddings");
-    Some(endpoint)
-}
-
-/// Host and port: what a person needs to find the provider, without a password that a URL may hold.
-pub(super) fn provider(base: &Url) -> String {
-    let host = base.host_str().unwrap_or("the embeddings endpoint");
-    base.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// The headers of every request, or the name of the setting that cannot be one.
-fn headers(config: &OpenAiConfig) -> Result<HeaderMap, &'static str> {
-    let mut headers = HeaderMap::new();
-    if let Some(key) = &config.api_key {
-        let bearer = format!("Bearer {}", key.expose_secret());
-        let mut value = HeaderValue::from_str(&bearer).map_err(|_| "API key")?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
-    if let Some(organization) = &config.organization {
-        headers.insert(
-            "openai-organization",
-            HeaderValue::from_str(organization).map_err(|_| "organization")?,
-        );
-    }
-    Ok(headers)
-}
-
 fn request_id(headers: &HeaderMap) -> Option<String> {
     headers
         .get("x-request-id")
@@ -275,29 +239,4 @@ fn chain(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     format!("{what}{causes}")
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_endpoint_is_below_the_base_with_or_without_a_slash() {
-        for base in ["https://h/v1", "https://h/v1/"] {
-            assert_eq!(
-                endpoint(&base.parse().unwrap()).unwrap().as_str(),
-                "https://h/v1/embeddings"
-            );
-        }
-        assert_eq!(endpoint(&"mailto:me@h".parse().unwrap()), None);
-    }
-
-    #[test]
-    fn the_providers_name_holds_no_password() {
-        assert_eq!(
-            provider(&"https://me:secret@h:8080/v1".parse().unwrap()),
-            "h:8080"
-        );
-    }
 }

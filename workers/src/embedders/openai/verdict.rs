@@ -5,7 +5,7 @@
 
 use reqwest::StatusCode;
 
-use super::wire::ErrorBody;
+use super::error_body::ErrorBody;
 
 /// What to do with a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
