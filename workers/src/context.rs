@@ -2,7 +2,7 @@
 
 use engine::store::Store;
 
-use crate::embedders::Embedder;
+use crate::{embedders::Embedder, memory::MemoryOptions};
 
 /// What jobs need to run.
 pub struct Context {
@@ -10,4 +10,6 @@ pub struct Context {
     pub store: Store,
     /// Turns texts into vectors.
     pub embedder: Embedder,
+    /// How memories are kept and found.
+    pub memory: MemoryOptions,
 }

@@ -4,4 +4,6 @@
 
 pub mod context;
 pub mod embedders;
+pub mod memory;
 pub mod places;
+pub mod queues;
