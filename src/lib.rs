@@ -24,8 +24,11 @@ pub mod telemetry;
 
 // roles
 mod admission;
+pub mod client;
 mod collector;
+pub mod completions;
 mod consumer;
+pub mod dead_letters;
 mod executor;
 pub mod handler;
 mod heart;
@@ -42,3 +45,4 @@ mod slots;
 
 // assembly
 pub mod engine;
+pub mod http;
