@@ -79,7 +79,8 @@ def from_environment(url):
         except OSError as error:
             where = f"{parts.hostname}:{parts.port or 5432}"
             raise Trouble(
-                f"{VARIABLE} is set, but nothing answers at {where} ({error}). Start that server, or unset {VARIABLE} to have one started here"
+                f"{VARIABLE} is set, but nothing answers at {where} ({error}). "
+                f"Start that server, or unset {VARIABLE} to have one started here"
             ) from error
     return {"env": VARIABLE, "url": url, "choice": "Postgres", "why": f"{VARIABLE} is set"}
 

@@ -52,7 +52,7 @@ def announce(records):
 
 def masked(url):
     """The address without its password."""
-    return re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", url)
+    return re.sub(r"://([^:/@\s]*):\S*@", r"://\1:***@", url)
 
 
 def addresses(records):
