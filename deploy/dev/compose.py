@@ -32,18 +32,20 @@ def command(folder, *words):
 
 def bring_up(state, service, variable):
     """Starts one service; gives its record, or None when Docker cannot provide it."""
+    password = os.environ.get("POSTGRES_PASSWORD") or "tripsage"
     say(f"starting {service} by Docker compose (the first time downloads its image) …")
     try:
-        checked(command(state.folder, "up", "-d", "--wait", service), state.folder / "log" / "compose.log")
+        # Said here, so that a password in `.env` cannot differ from the one in the address below.
+        known = {**os.environ, "POSTGRES_PASSWORD": password}
+        checked(command(state.folder, "up", "-d", "--wait", service), state.folder / "log" / "compose.log", env=known)
     except Trouble as error:
         say(f"Docker could not start {service}, trying the next choice: {error}")
-        output(command(state.folder, "down"), timeout=60)
+        stop(state, {"compose": service})
         return None
     address = output(command(state.folder, "port", service, SERVICES[service]))
     if not address:
         return None
     port = address.rpartition(":")[2]
-    password = os.environ.get("POSTGRES_PASSWORD") or "tripsage"
     url = f"redis://127.0.0.1:{port}/0" if service == "dragonfly" else f"postgres://tripsage:{password}@127.0.0.1:{port}/tripsage"
     image = output(command(state.folder, "images", "-q", service)) or "image"
     record = {"compose": service, "env": variable, "url": url, "choice": f"{service} container {image[:12]}", "why": "Docker answers"}

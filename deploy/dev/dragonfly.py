@@ -43,7 +43,7 @@ def arguments(name, port, folder, cluster=False):
     if name == "dragonfly":
         threads = max(2, min(4, os.cpu_count() or 2))
         flags = ["--cluster_mode=emulated", "--lock_on_hashtags", f"--proactor_threads={threads}", "--bind=127.0.0.1"]
-        return flags + [f"--port={port}", "--dbfilename=", f"--dir={folder}", "--logtostdout", "--version_check=false"]
+        return flags + [f"--port={port}", "--dbfilename=", f"--dir={folder}", "--logtostderr", "--version_check=false"]
     flags = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
     return flags + (["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"] if cluster else [])
 
