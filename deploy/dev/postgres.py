@@ -160,15 +160,21 @@ def initialised(account, home, bindir, data, log):
 
 
 def stop_stray(data):
-    """Stops a server on our data that no state file remembers: what a crash of this program leaves behind."""
+    """Stops a server on our data that no state file remembers, and clears away the lock file of a dead one."""
+    lock = data / "postmaster.pid"
     try:
-        pid = int(data.joinpath("postmaster.pid").read_text().split()[0])
+        pid = int(lock.read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return
     record = {"pid": pid, "started": processes.started(pid), "marker": str(data), "stop": STOP}
     if record["started"] is not None and processes.alive(record):
         say(f"stopping a Postgres (process {pid}) that an earlier call left behind")
         processes.stop(record)
+    # The children of a killed server go by themselves; the lock file may go only after the last of them.
+    for child in processes.strays(data, ["postgres"]):
+        processes.wait_gone(child, 5) or processes.stop(child)
+    if Path("/proc/self").exists() and not processes.strays(data, ["postgres"]):
+        lock.unlink(missing_ok=True)
 
 
 def clean_environment():

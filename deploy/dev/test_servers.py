@@ -160,6 +160,8 @@ class Processes(InAFolder):
         data.joinpath("postmaster.pid").write_text(f"{record['pid']}\n{data}\n")
         postgres.stop_stray(data)
         self.assertTrue(processes.alive(record))
+        # Postgres would take the stranger for a server of its own and refuse to start.
+        self.assertFalse(data.joinpath("postmaster.pid").exists())
 
 
 class TheState(InAFolder):
