@@ -85,7 +85,9 @@ pub enum SubmitError {
     #[error("submit a job: refused: {0}")]
     Refused(#[source] BrokerError),
     /// The server did not answer: it may or may not have been accepted. Submit the same again.
-    #[error("submit a job: no answer, so it may or may not have been accepted; submitting the same id again is safe: {0}")]
+    #[error(
+        "submit a job: no answer, so it may or may not have been accepted; submitting the same id again is safe: {0}"
+    )]
     Unknown(#[source] BrokerError),
     /// No completion came in time. The job goes on.
     #[error("await a completion: none came within {0:?}; the job goes on, and its result will be in job_results")]
@@ -178,7 +180,11 @@ impl Client {
     ///
     /// # Errors
     /// [`SubmitError::TimedOut`] when none came in time; the job goes on.
-    pub async fn submit_and_wait(&self, mut submission: Submission, within: Duration) -> Result<Completion, SubmitError> {
+    pub async fn submit_and_wait(
+        &self,
+        mut submission: Submission,
+        within: Duration,
+    ) -> Result<Completion, SubmitError> {
         let id = submission.envelope.id;
         if !submission.envelope.options.notify.iter().any(|wish| wish == "job") {
             submission.envelope.options.notify.push("job".to_owned());
@@ -187,7 +193,8 @@ impl Client {
         let mut completions = self.completions(&Filter::Job(id)).await?;
         self.submit(submission).await?;
         let first = tokio::time::timeout(within, completions.next()).await;
-        let found = first.ok().flatten().and_then(|batch| batch.completions.into_iter().find(|completion| completion.id == id));
+        let found =
+            first.ok().flatten().and_then(|batch| batch.completions.into_iter().find(|completion| completion.id == id));
         found.ok_or(SubmitError::TimedOut(within))
     }
 

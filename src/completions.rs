@@ -45,7 +45,11 @@ pub struct Completions {
 
 impl Completions {
     /// Subscribes over a connection of its own.
-    pub(crate) async fn subscribe(address: &Address, keys: &Keys, (scope, filter): (Scope, &Filter)) -> Result<Self, BrokerError> {
+    pub(crate) async fn subscribe(
+        address: &Address,
+        keys: &Keys,
+        (scope, filter): (Scope, &Filter),
+    ) -> Result<Self, BrokerError> {
         let subscriber = Subscriber::open(address, scope).await?;
         match filter {
             Filter::All => subscriber.subscribe_pattern(&format!("{}done:*", keys.prefix())).await?,
@@ -75,7 +79,9 @@ impl Completions {
                     let missed = self.last.as_mut().is_some_and(|last| count(last, numbers(&completions)));
                     return Some(Batch { completions, missed });
                 }
-                Err(error) => tracing::warn!(%error, channel = message.channel, "a message that is no batch of completions"),
+                Err(error) => {
+                    tracing::warn!(%error, channel = message.channel, "a message that is no batch of completions")
+                }
             }
         }
     }
@@ -117,7 +123,11 @@ pub fn cursors(queues: &QueueTags) -> Vec<Cursor> {
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn replay_some(connection: &Connection, keys: &Keys, cursor: &mut Cursor) -> Result<Vec<Completion>, BrokerError> {
+pub async fn replay_some(
+    connection: &Connection,
+    keys: &Keys,
+    cursor: &mut Cursor,
+) -> Result<Vec<Completion>, BrokerError> {
     let page = replay::replay(connection, &keys.partition(&cursor.tag), cursor.after.as_ref(), 100).await?;
     if let Some(last) = page.last() {
         cursor.after = Some(last.entry.clone());

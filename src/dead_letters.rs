@@ -78,7 +78,12 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`DeadLettersError`]; what was done until then stays done.
-    pub async fn redrive(&self, filter: &DeadFilter, manner: Manner, progress: impl FnMut(usize)) -> Result<Acted, DeadLettersError> {
+    pub async fn redrive(
+        &self,
+        filter: &DeadFilter,
+        manner: Manner,
+        progress: impl FnMut(usize),
+    ) -> Result<Acted, DeadLettersError> {
         self.act(&Act::Redrive, filter, manner, progress).await
     }
 
@@ -86,13 +91,27 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`DeadLettersError`]; what was done until then stays done.
-    pub async fn purge(&self, filter: &DeadFilter, manner: Manner, progress: impl FnMut(usize)) -> Result<Acted, DeadLettersError> {
+    pub async fn purge(
+        &self,
+        filter: &DeadFilter,
+        manner: Manner,
+        progress: impl FnMut(usize),
+    ) -> Result<Acted, DeadLettersError> {
         self.act(&Act::Purge, filter, manner, progress).await
     }
 
-    async fn act(&self, act: &Act, filter: &DeadFilter, manner: Manner, mut progress: impl FnMut(usize)) -> Result<Acted, DeadLettersError> {
+    async fn act(
+        &self,
+        act: &Act,
+        filter: &DeadFilter,
+        manner: Manner,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Acted, DeadLettersError> {
         let mut acted = Acted::default();
-        let queues = self.queues.iter().filter(|(queue, _)| filter.queue.as_deref().is_none_or(|wanted| wanted == queue.as_str()));
+        let queues = self
+            .queues
+            .iter()
+            .filter(|(queue, _)| filter.queue.as_deref().is_none_or(|wanted| wanted == queue.as_str()));
         for tag in queues.flat_map(|(_, tags)| tags) {
             let keys = self.keys.partition(tag);
             let mut after: Option<EntryId> = None;
@@ -112,13 +131,21 @@ impl DeadLetters {
         Ok(acted)
     }
 
-    async fn act_on(&self, act: &Act, keys: &PartitionKeys, found: &[Found], manner: Manner) -> Result<usize, DeadLettersError> {
+    async fn act_on(
+        &self,
+        act: &Act,
+        keys: &PartitionKeys,
+        found: &[Found],
+        manner: Manner,
+    ) -> Result<usize, DeadLettersError> {
         let mut n_done = 0;
         let chunk = manner.per_second.map_or(500, |rate| (rate as usize).div_ceil(10)).max(1);
         for some in found.chunks(chunk) {
             n_done += self.act_on_some(act, keys, some).await?;
             if let Some(rate) = manner.per_second {
-                let fair = Duration::from_secs_f64(f64::from(u32::try_from(some.len()).unwrap_or(u32::MAX)) / f64::from(rate.max(1)));
+                let fair = Duration::from_secs_f64(
+                    f64::from(u32::try_from(some.len()).unwrap_or(u32::MAX)) / f64::from(rate.max(1)),
+                );
                 tokio::time::sleep(fair).await;
             }
         }
@@ -129,7 +156,11 @@ impl DeadLetters {
         let ids: Vec<JobId> = some.iter().map(|found| found.id).collect();
         match act {
             Act::Redrive => {
-                let letters = some.iter().map(|found| Redrive { letter: found.entry.clone(), priority: found.priority, envelope: found.envelope.clone() });
+                let letters = some.iter().map(|found| Redrive {
+                    letter: found.entry.clone(),
+                    priority: found.priority,
+                    envelope: found.envelope.clone(),
+                });
                 // Marked first: a job that dies again at once must be listed again.
                 self.store.mark_redriven(&ids).await?;
                 Ok(redrive::redrive(&self.connection, keys, &letters.collect::<Vec<_>>()).await?)
@@ -165,7 +196,8 @@ fn meant(stored: &StoredLetter, letter: &Letter, filter: &DeadFilter) -> Option<
     };
     let options = envelope.as_ref().map(|envelope| envelope.options.clone()).unwrap_or_default();
     let class = letter.last_error().map(|error| error.class.clone()).unwrap_or_default();
-    let died_at = i64::try_from(letter.died_at_ms).ok().and_then(DateTime::<Utc>::from_timestamp_millis).unwrap_or_default();
+    let died_at =
+        i64::try_from(letter.died_at_ms).ok().and_then(DateTime::<Utc>::from_timestamp_millis).unwrap_or_default();
     let is = |wanted: &Option<String>, value: Option<&str>| wanted.is_none() || wanted.as_deref() == value;
     let meant = filter.id.is_none_or(|id| id == letter.id)
         && is(&filter.queue, Some(letter.queue.as_str()))

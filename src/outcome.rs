@@ -66,7 +66,13 @@ impl JobError {
 
     /// The record of this failure, with the error's whole chain of sources.
     pub fn record(&self, attempt: u32, at_ms: u64, worker: &str) -> AttemptError {
-        AttemptError { attempt, at_ms, class: self.class.to_string(), chain: chain(&*self.source), worker: worker.to_owned() }
+        AttemptError {
+            attempt,
+            at_ms,
+            class: self.class.to_string(),
+            chain: chain(&*self.source),
+            worker: worker.to_owned(),
+        }
     }
 }
 

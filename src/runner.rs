@@ -90,7 +90,13 @@ impl<C: Send + Sync + 'static> Runner<C> {
         ((payload, attempt), (delivery, slot))
     }
 
-    async fn conclude(&self, retry: RetryPolicy, started_ms: u64, outcomes: Result<Outcomes, Failure>, deliveries: Vec<(Delivery, Slot)>) {
+    async fn conclude(
+        &self,
+        retry: RetryPolicy,
+        started_ms: u64,
+        outcomes: Result<Outcomes, Failure>,
+        deliveries: Vec<(Delivery, Slot)>,
+    ) {
         let finished_ms = self.clock.now_ms();
         let mut outcomes = fan_out(outcomes, deliveries.len()).into_iter();
         for (delivery, slot) in deliveries {

@@ -38,7 +38,13 @@ impl Address {
             config.password = password.map(str::to_owned);
         }
         config.fail_fast = true;
-        let shown = config.server.hosts().iter().map(|host| format!("{}:{}", host.host, host.port)).collect::<Vec<_>>().join(",");
+        let shown = config
+            .server
+            .hosts()
+            .iter()
+            .map(|host| format!("{}:{}", host.host, host.port))
+            .collect::<Vec<_>>()
+            .join(",");
         Ok(Self { config, shown })
     }
 
@@ -59,7 +65,8 @@ impl Address {
             connection.internal_command_timeout = COMMAND_TIMEOUT;
             // A command that was cut off may have run: whoever sent it decides whether it can be sent again.
             connection.max_command_attempts = 1;
-            connection.unresponsive = UnresponsiveConfig { max_timeout: Some(COMMAND_TIMEOUT * 2), interval: Duration::from_secs(1) };
+            connection.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(COMMAND_TIMEOUT * 2), interval: Duration::from_secs(1) };
             connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
         });
         builder
@@ -103,7 +110,11 @@ impl BrokerError {
     }
 
     pub(super) fn odd(command: &'static str, reply: &Value) -> Self {
-        Self { command, kind: BrokerErrorKind::Refused, detail: format!("an unexpected reply of type {:?}", reply.kind()) }
+        Self {
+            command,
+            kind: BrokerErrorKind::Refused,
+            detail: format!("an unexpected reply of type {:?}", reply.kind()),
+        }
     }
 
     /// What a caller can do about it.
@@ -115,7 +126,10 @@ impl BrokerError {
 /// By substring, not by prefix: Dragonfly puts `-ERR Error running script…` before a script's error code.
 fn classify(error: &fred::error::Error, detail: &str) -> BrokerErrorKind {
     use fred::error::ErrorKind as Fred;
-    if matches!(error.kind(), Fred::IO | Fred::Timeout | Fred::Canceled | Fred::Backpressure | Fred::Tls | Fred::Routing) {
+    if matches!(
+        error.kind(),
+        Fred::IO | Fred::Timeout | Fred::Canceled | Fred::Backpressure | Fred::Tls | Fred::Routing
+    ) {
         return BrokerErrorKind::Unreachable;
     }
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
@@ -199,7 +213,10 @@ impl Connection {
         let time = self.call("TIME", Vec::new()).await?;
         let parts = reply::array(&time);
         let part = |index| parts.get(index).and_then(reply::integer).and_then(|n| u64::try_from(n).ok());
-        part(0).zip(part(1)).map(|(seconds, micros)| seconds * 1000 + micros / 1000).ok_or_else(|| BrokerError::odd("TIME", &time))
+        part(0)
+            .zip(part(1))
+            .map(|(seconds, micros)| seconds * 1000 + micros / 1000)
+            .ok_or_else(|| BrokerError::odd("TIME", &time))
     }
 }
 
@@ -222,7 +239,10 @@ mod tests {
     fn errors_are_recognised_wherever_their_code_stands() {
         let kind = |text: &str| BrokerError::new("x", &Error::new(ErrorKind::Unknown, text.to_owned())).kind();
         assert_eq!(kind("NOGROUP No such key"), BrokerErrorKind::NoGroup);
-        assert_eq!(kind("-ERR Error running script (call to abc): @user_script:3: -NOGROUP No such"), BrokerErrorKind::NoGroup);
+        assert_eq!(
+            kind("-ERR Error running script (call to abc): @user_script:3: -NOGROUP No such"),
+            BrokerErrorKind::NoGroup
+        );
         assert_eq!(kind("UNBLOCKED the stream key no longer exists"), BrokerErrorKind::NoGroup);
         assert_eq!(kind("-ERR Error running script: Out of memory"), BrokerErrorKind::OutOfMemory);
         assert_eq!(kind("OOM command not allowed"), BrokerErrorKind::OutOfMemory);

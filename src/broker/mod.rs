@@ -41,7 +41,7 @@ pub use self::{
     replay::Replayed,
     sampling::Depths,
     schedule::{Due, Scheduled},
-    settle::{Finish, Settled, SettleContext, Settling, Verb},
+    settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
     version::ServerVersion,
 };

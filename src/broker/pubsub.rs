@@ -114,7 +114,9 @@ impl Subscriber {
     /// The next message; none when the connection was closed.
     pub async fn next(&mut self) -> Option<Message> {
         match self.messages.recv().await {
-            Ok(message) => Some(Message { channel: message.channel.to_string(), payload: reply::bytes(&message.value) }),
+            Ok(message) => {
+                Some(Message { channel: message.channel.to_string(), payload: reply::bytes(&message.value) })
+            }
             Err(RecvError::Lagged(_)) => Some(Message { channel: String::new(), payload: None }),
             Err(RecvError::Closed) => None,
         }

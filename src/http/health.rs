@@ -71,7 +71,13 @@ impl Health {
         let checks = BTreeMap::from([("database", database), ("dragonfly", dragonfly), ("schema", schema)]);
         let all_ok = checks.values().all(|check| check.ok);
         let stopping = self.shutdown.is_stopping();
-        let status = if stopping { "stopping" } else if all_ok { "ok" } else { "degraded" };
+        let status = if stopping {
+            "stopping"
+        } else if all_ok {
+            "ok"
+        } else {
+            "degraded"
+        };
         Report {
             status,
             ready: all_ok && !stopping,
@@ -93,7 +99,8 @@ impl Health {
 
 async fn timed(limit: Duration, check: impl Future<Output = Result<(), String>>) -> Check {
     let begun = Instant::now();
-    let outcome = tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")));
+    let outcome =
+        tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")));
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Check { ok: outcome.is_ok(), took_ms, error: outcome.err() }
 }

@@ -43,7 +43,9 @@ impl Store {
         let is_missing = |version: i64| !applied.iter().any(|migration| migration.version == version);
         let ups = MIGRATIONS.iter().filter(|migration| !migration.migration_type.is_down_migration());
         let missing = ups.filter(|migration| is_missing(migration.version));
-        Ok(MigrationState { missing: missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect() })
+        Ok(MigrationState {
+            missing: missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect(),
+        })
     }
 }
 

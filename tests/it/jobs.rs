@@ -232,7 +232,12 @@ async fn a_failing_job_is_retried_then_dead_and_can_be_put_back() {
 
     toys.broken.store(false, Ordering::SeqCst);
     let queues = fixture.client.queues().await.unwrap();
-    let letters = DeadLetters { connection: fixture.connection().await, keys: fixture.keys.clone(), store: fixture.store.clone(), queues };
+    let letters = DeadLetters {
+        connection: fixture.connection().await,
+        keys: fixture.keys.clone(),
+        store: fixture.store.clone(),
+        queues,
+    };
     let dry = letters.redrive(&DeadFilter::default(), Manner { dry_run: true, per_second: None }, drop).await.unwrap();
     assert_eq!((dry.matched, dry.done), (1, 0));
     let filter = DeadFilter { id: Some(completion.id), ..DeadFilter::default() };
@@ -248,9 +253,11 @@ async fn a_failing_job_is_retried_then_dead_and_can_be_put_back() {
 async fn panics_time_outs_and_refusals_are_told_apart() {
     let (fixture, toys) = (Fixture::new().await, Toys::new());
     let worker = started(&fixture, &toys, WorkerOptions::default()).await;
-    for (how, class, status, attempt) in
-        [("panic", "panic", Status::Dead, 3), ("hang", "timeout", Status::Dead, 3), ("refuse", "refused", Status::Failed, 1)]
-    {
+    for (how, class, status, attempt) in [
+        ("panic", "panic", Status::Dead, 3),
+        ("hang", "timeout", Status::Dead, 3),
+        ("refuse", "refused", Status::Failed, 1),
+    ] {
         let completion = fixture.client.submit_and_wait(fails(how), Duration::from_secs(20)).await.unwrap();
         let error = completion.error.unwrap();
         assert_eq!((error.class.as_str(), completion.status, completion.attempt), (class, status, attempt), "{how}");
@@ -302,7 +309,11 @@ async fn what_cannot_be_run_goes_to_the_dead_letters_and_the_loop_goes_on() {
     for (bytes, _) in &bad {
         fixture.client.submit_bytes(&TOYS, bytes.clone()).await.unwrap();
     }
-    let completion = fixture.client.submit_and_wait(Submission::job(&Echo { n: 1 }).unwrap(), Duration::from_secs(20)).await.unwrap();
+    let completion = fixture
+        .client
+        .submit_and_wait(Submission::job(&Echo { n: 1 }).unwrap(), Duration::from_secs(20))
+        .await
+        .unwrap();
     assert_eq!(completion.status, Status::Done, "the loop goes on");
     assert_eq!(fixture.until_idle(&TOYS).await, 5);
     let dead = fixture.store.dead_jobs(&DeadFilter::default(), 10).await.unwrap();

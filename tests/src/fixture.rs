@@ -13,10 +13,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::{
-    servers::Servers,
-    wait::eventually,
-};
+use crate::{servers::Servers, wait::eventually};
 
 /// One test's own corner of the servers.
 pub struct Fixture {
@@ -44,13 +41,16 @@ impl Fixture {
 
     /// A fresh corner on another Dragonfly-protocol server.
     pub async fn on(dragonfly_url: &str) -> Self {
-        drop(rustls_provider());
+        let _ = rustls_provider(); // whoever comes second finds it installed
         let database_url = fresh_database().await;
         let store = Store::connect(&database(&database_url)).await.unwrap();
         let pool = PgPool::connect(&database_url).await.unwrap();
         let address = Address::parse(dragonfly_url, None).unwrap();
         let keys = Keys::new(format!("test-{}:", Uuid::now_v7().simple()));
-        let client = Client::connect(ClientOptions { address: address.clone(), keys: keys.clone(), scope: Scope::Global }).await.unwrap();
+        let client =
+            Client::connect(ClientOptions { address: address.clone(), keys: keys.clone(), scope: Scope::Global })
+                .await
+                .unwrap();
         Self { store, pool, database_url, address, keys, client }
     }
 
@@ -107,7 +107,10 @@ async fn fresh_database() -> String {
     let template = TEMPLATE.get_or_init(make_template).await;
     let name = format!("test_{}", Uuid::now_v7().simple());
     let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name} template {template}"))).execute(&mut admin).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name} template {template}")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
     with_database(&name)
 }
 

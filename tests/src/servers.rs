@@ -34,7 +34,8 @@ impl Servers {
 
     fn brought_up() -> Self {
         let script: PathBuf = repository().join("deploy/dev/servers.py");
-        let output = Command::new("python3").arg(&script).args(["up", "--json"]).current_dir(repository()).output().unwrap();
+        let output =
+            Command::new("python3").arg(&script).args(["up", "--json"]).current_dir(repository()).output().unwrap();
         assert!(output.status.success(), "servers.py up: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let json = text.lines().rev().find(|line| line.starts_with('{')).unwrap();

@@ -53,10 +53,16 @@ pub struct RunningWorker {
 
 impl RunningWorker {
     /// Starts a worker for every queue of the registry.
-    pub async fn start<C: Send + Sync + 'static>(fixture: &Fixture, registry: Registry<C>, context: Arc<C>, options: WorkerOptions) -> Self {
+    pub async fn start<C: Send + Sync + 'static>(
+        fixture: &Fixture,
+        registry: Registry<C>,
+        context: Arc<C>,
+        options: WorkerOptions,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let queues = registry.queues().into_iter();
-        let queues = queues.map(|name| Queue { name, concurrency: options.concurrency, n_partitions: options.n_partitions });
+        let queues =
+            queues.map(|name| Queue { name, concurrency: options.concurrency, n_partitions: options.n_partitions });
         let engine_options = Options {
             worker: format!("w-{}", Uuid::now_v7().simple()),
             address: fixture.address.clone(),
