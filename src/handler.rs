@@ -100,6 +100,8 @@ pub struct Attempt<C> {
     pub number: u32,
     /// Whose job.
     pub user_id: Option<String>,
+    /// How often the job was put back from the dead letters.
+    pub n_redriven: u32,
     /// W3C Trace Context of the submitter.
     pub traceparent: Option<String>,
     pub(crate) context: Arc<C>,

@@ -84,6 +84,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             id: delivery.envelope.id,
             number: delivery.attempt(),
             user_id: options.user_id.clone(),
+            n_redriven: options.n_redriven,
             traceparent: options.traceparent.clone(),
             context: Arc::clone(&self.context),
         };
