@@ -46,10 +46,18 @@ impl Section for Application {
             Variable::new("debug", Shape::Flag, "diagnostic extras; refused in production"),
             Variable::new("app_name", Shape::Text, "the name under which the service appears"),
             Variable::new("api_port", Shape::Integer { min: 1024, max: 65_535 }, "port of the HTTP side"),
-            Variable::new("jwt_secret_key", Shape::Secret, "signs access tokens; production wants 32 characters or more")
-                .required(),
-            Variable::new("api_key_master_secret", Shape::Secret, "encrypts the keys that users bring; production wants 32 characters or more")
-                .required(),
+            Variable::new(
+                "jwt_secret_key",
+                Shape::Secret,
+                "signs access tokens; production wants 32 characters or more",
+            )
+            .required(),
+            Variable::new(
+                "api_key_master_secret",
+                Shape::Secret,
+                "encrypts the keys that users bring; production wants 32 characters or more",
+            )
+            .required(),
             Variable::new("config_file", Shape::Text, "a TOML file of settings, read between the profile and .env")
                 .unset("no file"),
         ],
@@ -62,7 +70,9 @@ impl Section for Application {
         if self.debug {
             draft.problem(&[Self::GROUP.name("debug")], "must be false in production");
         }
-        for (field, secret) in [("jwt_secret_key", &self.jwt_secret_key), ("api_key_master_secret", &self.api_key_master_secret)] {
+        for (field, secret) in
+            [("jwt_secret_key", &self.jwt_secret_key), ("api_key_master_secret", &self.api_key_master_secret)]
+        {
             if let Some(text) = weakness(secret.expose_secret()) {
                 draft.problem(&[Self::GROUP.name(field)], text);
             }
@@ -74,9 +84,14 @@ impl Section for Application {
 fn weakness(secret: &str) -> Option<String> {
     let lower = secret.to_lowercase();
     if secret.chars().count() < SECRET_CHARACTERS {
-        Some(format!("is too short for production; expected {SECRET_CHARACTERS} characters or more, for example from `openssl rand -hex 32`"))
+        Some(format!(
+            "is too short for production; expected {SECRET_CHARACTERS} characters or more, for example from `openssl rand -hex 32`"
+        ))
     } else if Environment::ALL.iter().any(|environment| environment.profile().contains(secret)) {
-        Some("is a published default; production needs one of its own, for example from `openssl rand -hex 32`".to_owned())
+        Some(
+            "is a published default; production needs one of its own, for example from `openssl rand -hex 32`"
+                .to_owned(),
+        )
     } else if lower.contains("test") || lower.contains("dev") {
         Some("holds the word \"test\" or \"dev\", so it is taken for a stand-in; production needs a real one, for example from `openssl rand -hex 32`".to_owned())
     } else {

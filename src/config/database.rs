@@ -87,16 +87,40 @@ impl Section for Database {
         variables: &[
             Variable::new("url", Shape::Address(&["postgres", "postgresql"]), "server and database").required(),
             Variable::new("pool_size", Shape::Integer { min: 1, max: 1000 }, "connections that are kept"),
-            Variable::new("pool_overflow", Shape::Integer { min: 0, max: 1000 }, "connections beyond the pool when all are busy"),
-            Variable::new("acquire_timeout_seconds", Shape::Integer { min: 1, max: 300 }, "longest wait for a connection"),
-            Variable::new("recycle_seconds", Shape::Integer { min: 60, max: 86_400 }, "age at which a connection is replaced"),
-            Variable::new("statement_timeout_seconds", Shape::Integer { min: 1, max: 300 }, "longest run of one statement; over 120 warns")
-                .warn_above(120),
+            Variable::new(
+                "pool_overflow",
+                Shape::Integer { min: 0, max: 1000 },
+                "connections beyond the pool when all are busy",
+            ),
+            Variable::new(
+                "acquire_timeout_seconds",
+                Shape::Integer { min: 1, max: 300 },
+                "longest wait for a connection",
+            ),
+            Variable::new(
+                "recycle_seconds",
+                Shape::Integer { min: 60, max: 86_400 },
+                "age at which a connection is replaced",
+            ),
+            Variable::new(
+                "statement_timeout_seconds",
+                Shape::Integer { min: 1, max: 300 },
+                "longest run of one statement; over 120 warns",
+            )
+            .warn_above(120),
             Variable::new("pgvector_enabled", Shape::Flag, "whether vectors are stored by pgvector"),
-            Variable::new("vector_dimensions", Shape::Integer { min: 32, max: 3072 }, "length of the stored vectors; equals the embedding's")
-                .note("below 512 only with a local model"),
+            Variable::new(
+                "vector_dimensions",
+                Shape::Integer { min: 32, max: 3072 },
+                "length of the stored vectors; equals the embedding's",
+            )
+            .note("below 512 only with a local model"),
             Variable::new("auto_migrate", Shape::Flag, "whether a start brings the schema up to date"),
-            Variable::new("supabase_url", Shape::Address(&["https", "http"]), "the project's address, where Postgres is Supabase"),
+            Variable::new(
+                "supabase_url",
+                Shape::Address(&["https", "http"]),
+                "the project's address, where Postgres is Supabase",
+            ),
             Variable::new("supabase_anon_key", Shape::Secret, "Supabase's public key"),
             Variable::new("supabase_service_role_key", Shape::Secret, "Supabase's service key"),
             Variable::new("supabase_project_id", Shape::Text, "Supabase's name of the project"),
@@ -108,7 +132,10 @@ impl Section for Database {
         if draft.environment() == Environment::Production && self.url.is_local() {
             draft.problem(&[url], "points at localhost, which production refuses; name the database server");
         }
-        for (field, key) in [("supabase_anon_key", &self.supabase_anon_key), ("supabase_service_role_key", &self.supabase_service_role_key)] {
+        for (field, key) in [
+            ("supabase_anon_key", &self.supabase_anon_key),
+            ("supabase_service_role_key", &self.supabase_service_role_key),
+        ] {
             if key.is_some() && self.supabase_url.is_none() {
                 let names = [Self::GROUP.name(field), Self::GROUP.name("supabase_url")];
                 draft.problem(&names, "contradict: a Supabase key needs the address that it is for");

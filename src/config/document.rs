@@ -37,7 +37,8 @@ impl Loader {
     pub fn rows(&self) -> Vec<Row> {
         let embedded = |environment: Option<Environment>| {
             // The machine's layer is left out: a document must not depend on where it was made.
-            let layers = self.base_layers(environment.unwrap_or_default()).into_iter().filter(|layer| layer.label != "machine");
+            let layers =
+                self.base_layers(environment.unwrap_or_default()).into_iter().filter(|layer| layer.label != "machine");
             merge(layers.filter(|layer| environment.is_some() || layer.label == "default").collect())
         };
         let defaults = embedded(None);
@@ -53,9 +54,11 @@ impl Loader {
         for row in self.rows() {
             if row.title != title {
                 title = row.title;
-                let _ = write!(table, "\n**{title}**\n\n| variable | default | allowed | meaning |\n|---|---|---|---|\n");
+                let _ =
+                    write!(table, "\n**{title}**\n\n| variable | default | allowed | meaning |\n|---|---|---|---|\n");
             }
-            let _ = writeln!(table, "| `{}` | {} | {} | {} |", row.name, row.markdown_default(), row.range, row.meaning);
+            let _ =
+                writeln!(table, "| `{}` | {} | {} | {} |", row.name, row.markdown_default(), row.range, row.meaning);
         }
         table.trim_start().to_owned()
     }
@@ -84,9 +87,15 @@ const EXAMPLE_HEAD: &str = "\
 # Quote values that hold spaces, # or $ by single quotes.
 ";
 
-fn row(group: &Group, variable: &Variable, defaults: &Map<String, Value>, profiles: &[(Environment, Map<String, Value>)]) -> Row {
+fn row(
+    group: &Group,
+    variable: &Variable,
+    defaults: &Map<String, Value>,
+    profiles: &[(Environment, Map<String, Value>)],
+) -> Row {
     let written = |values: &Map<String, Value>| {
-        let section = values.get(group.section).and_then(|section| section.clone().into_table().ok()).unwrap_or_default();
+        let section =
+            values.get(group.section).and_then(|section| section.clone().into_table().ok()).unwrap_or_default();
         let value = section.get(variable.field);
         match (variable.shape, value) {
             (Shape::Secret, Some(_)) => "a published one".to_owned(),
@@ -126,7 +135,11 @@ impl Row {
     fn example_extra(&self) -> String {
         let mut words = String::new();
         if !self.unset.is_empty() {
-            let _ = write!(words, "; without it: {}", if self.unset == "required" { "the start stops" } else { &self.unset });
+            let _ = write!(
+                words,
+                "; without it: {}",
+                if self.unset == "required" { "the start stops" } else { &self.unset }
+            );
         }
         for (environment, value) in &self.profiles {
             let _ = write!(words, "; in {environment}: {value}");

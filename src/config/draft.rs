@@ -52,9 +52,11 @@ impl Draft {
         problems: Vec<Problem>,
         warnings: Vec<Problem>,
     ) -> Self {
-        let mut draft = Self { values: Map::new(), environment, unsound: BTreeSet::new(), problems, warnings, shown: Vec::new() };
+        let mut draft =
+            Self { values: Map::new(), environment, unsound: BTreeSet::new(), problems, warnings, shown: Vec::new() };
         for group in groups {
-            let section = merged.remove(group.section).and_then(|section| section.into_table().ok()).unwrap_or_default();
+            let section =
+                merged.remove(group.section).and_then(|section| section.into_table().ok()).unwrap_or_default();
             let mut typed = Map::new();
             for variable in group.variables {
                 let value = draft.check_one(group, variable, section.get(variable.field));
@@ -71,7 +73,9 @@ impl Draft {
         self.shown.push(Shown { name: name.clone(), value: shown(variable.shape, value), source: source.clone() });
         let checked = match value {
             Some(value) => check(variable, &value.kind).map_err(|text| format!("{text} (from: {source})")),
-            None if variable.required => Err(format!("is missing in {}; expected: {}", self.environment, variable.range())),
+            None if variable.required => {
+                Err(format!("is missing in {}; expected: {}", self.environment, variable.range()))
+            }
             None => return None,
         };
         let kind = checked.unwrap_or_else(|text| {

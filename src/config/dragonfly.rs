@@ -43,7 +43,14 @@ pub struct Dragonfly {
 }
 
 const SCHEMES: Shape = Shape::Address(&[
-    "redis", "rediss", "redis-cluster", "rediss-cluster", "valkey", "valkeys", "valkey-cluster", "valkeys-cluster",
+    "redis",
+    "rediss",
+    "redis-cluster",
+    "rediss-cluster",
+    "valkey",
+    "valkeys",
+    "valkey-cluster",
+    "valkeys-cluster",
 ]);
 const TTL: Shape = Shape::Integer { min: 1, max: 31_536_000 };
 const TTLS: [&str; 4] = ["ttl_short", "ttl_medium", "ttl_long", "ttl_ultra_long"];
@@ -59,15 +66,27 @@ impl Section for Dragonfly {
                 .required()
                 .fallbacks(&["DRAGONFLY_URL", "REDIS_URL"]),
             Variable::new("password", Shape::Secret, "the password, where the URL carries none"),
-            Variable::new("max_connections", Shape::Integer { min: 1, max: 50_000 }, "ceiling for all connections of a process"),
+            Variable::new(
+                "max_connections",
+                Shape::Integer { min: 1, max: 50_000 },
+                "ceiling for all connections of a process",
+            ),
             Variable::new("pool_size", Shape::Integer { min: 1, max: 1000 }, "connections in the shared pool")
                 .unset("one per core, 2 to 10"),
-            Variable::new("thread_count", Shape::Integer { min: 1, max: 16 }, "the server's shard threads; places partitions"),
+            Variable::new(
+                "thread_count",
+                Shape::Integer { min: 1, max: 16 },
+                "the server's shard threads; places partitions",
+            ),
             Variable::new("ttl_short", TTL, "life of short-lived entries, in seconds"),
             Variable::new("ttl_medium", TTL, "life of ordinary entries, in seconds"),
             Variable::new("ttl_long", TTL, "life of long-lived entries, in seconds"),
             Variable::new("ttl_ultra_long", TTL, "life of entries that hardly ever change, in seconds"),
-            Variable::new("key_prefix", Shape::Text, "what every key begins with; up to 64 characters, no braces, spaces or wildcards"),
+            Variable::new(
+                "key_prefix",
+                Shape::Text,
+                "what every key begins with; up to 64 characters, no braces, spaces or wildcards",
+            ),
         ],
     };
 
@@ -82,17 +101,28 @@ impl Section for Dragonfly {
         if let (Some(in_url), Some(password)) = (in_url, &self.password)
             && in_url != password.expose_secret()
         {
-            draft.problem(&[name("url"), name("password")], "contradict: they carry different passwords; keep one of them");
+            draft.problem(
+                &[name("url"), name("password")],
+                "contradict: they carry different passwords; keep one of them",
+            );
         }
         if self.pool_size > self.max_connections {
-            draft.problem(&[name("pool_size"), name("max_connections")], format!(
-                "contradict: a pool of {} does not fit under {} connections", self.pool_size, self.max_connections
-            ));
+            draft.problem(
+                &[name("pool_size"), name("max_connections")],
+                format!(
+                    "contradict: a pool of {} does not fit under {} connections",
+                    self.pool_size, self.max_connections
+                ),
+            );
         }
         self.check_ttls(draft);
-        let unfit = |character: char| character.is_whitespace() || character.is_control() || "{}*?[]\\".contains(character);
+        let unfit =
+            |character: char| character.is_whitespace() || character.is_control() || "{}*?[]\\".contains(character);
         if self.key_prefix.chars().count() > PREFIX_CHARACTERS || self.key_prefix.chars().any(unfit) {
-            draft.problem(&[name("key_prefix")], "is unfit for keys; expected up to 64 characters without {}, spaces or the wildcards *?[]\\");
+            draft.problem(
+                &[name("key_prefix")],
+                "is unfit for keys; expected up to 64 characters without {}, spaces or the wildcards *?[]\\",
+            );
         }
     }
 }
@@ -101,7 +131,9 @@ impl Dragonfly {
     fn check_ttls(&self, draft: &mut Draft) {
         let ttls = [self.ttl_short, self.ttl_medium, self.ttl_long, self.ttl_ultra_long];
         for (n, pair) in ttls.windows(2).enumerate() {
-            if let ([shorter, longer], Some([short, long])) = (pair, TTLS.get(n..n + 2)) && shorter > longer {
+            if let ([shorter, longer], Some([short, long])) = (pair, TTLS.get(n..n + 2))
+                && shorter > longer
+            {
                 let text = format!("contradict: {} s is longer than {} s", shorter.as_secs(), longer.as_secs());
                 draft.problem(&[Self::GROUP.name(short), Self::GROUP.name(long)], text);
             }

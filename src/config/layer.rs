@@ -86,7 +86,9 @@ pub(super) fn dotenv_pairs(path: &Path) -> Result<Vec<(String, String)>, Vec<Pro
             Ok(pair) => pairs.push(pair),
             Err(dotenvy::Error::LineParse(line, _)) => {
                 let number = text.lines().position(|candidate| candidate.contains(line.as_str())).map_or(0, |n| n + 1);
-                problems.push(problem(format!("line {number} is not NAME=value; quote values with spaces, `#` or `$` by ''")));
+                problems.push(problem(format!(
+                    "line {number} is not NAME=value; quote values with spaces, `#` or `$` by ''"
+                )));
             }
             Err(_) => problems.push(problem("cannot be read".to_owned())),
         }

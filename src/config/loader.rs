@@ -49,7 +49,8 @@ impl Loader {
     #[must_use]
     pub fn from_process() -> Self {
         // Not `vars`: it panics, and prints the value, when any variable is not UTF-8.
-        let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let pairs =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::new(Hardware::detect()).dotenv(DOTENV).environment(pairs)
     }
 
@@ -92,7 +93,12 @@ impl Loader {
             Vec::new()
         }));
         let mut names = dotenv.clone();
-        names.extend(self.environment.iter().filter(|(_, value)| !value.trim().is_empty()).map(|(name, value)| (name.clone(), value.clone())));
+        names.extend(
+            self.environment
+                .iter()
+                .filter(|(_, value)| !value.trim().is_empty())
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
         let file = self.file_layer(&names, &mut problems);
         let dotenv = self.variables_layer(DOTENV, &dotenv, &mut warnings);
         let environment = self.variables_layer(ENVIRONMENT, &self.environment, &mut warnings);
@@ -127,17 +133,22 @@ impl Loader {
             problems.push(problem);
             Layer::empty("file")
         });
-        let known: BTreeMap<String, String> = self.variables().map(|(group, row)| (group.key(row.field), group.name(row.field))).collect();
+        let known: BTreeMap<String, String> =
+            self.variables().map(|(group, row)| (group.key(row.field), group.name(row.field))).collect();
         for key in layer.values.keys().filter(|key| !known.contains_key(*key)) {
             let text = format!("{}: no such setting{}", layer.label, suggestion(key, known.keys()));
             problems.push(Problem { variable: key.clone(), text });
         }
-        Layer { label: layer.label, values: layer.values.into_iter().filter(|(key, _)| known.contains_key(key)).collect() }
+        Layer {
+            label: layer.label,
+            values: layer.values.into_iter().filter(|(key, _)| known.contains_key(key)).collect(),
+        }
     }
 
     /// The known variables among these, by key; unknown ones of ours become warnings.
     fn variables_layer(&self, label: &str, pairs: &BTreeMap<String, String>, warnings: &mut Vec<Problem>) -> Layer {
-        let known: BTreeMap<String, String> = self.variables().map(|(group, row)| (group.name(row.field), group.key(row.field))).collect();
+        let known: BTreeMap<String, String> =
+            self.variables().map(|(group, row)| (group.name(row.field), group.key(row.field))).collect();
         let mut layer = Layer::empty(label);
         for (name, value) in pairs {
             match known.get(name) {

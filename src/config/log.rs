@@ -40,8 +40,12 @@ impl Section for Log {
         variables: &[
             Variable::new("level", Shape::Text, "levels, overall and per module: info,engine=debug"),
             Variable::new("format", FORMATS, "how a line looks"),
-            Variable::new("file", Shape::Text, "a file that gets the lines too; rolls at 10 MB and keeps 5 old ones, so one per process")
-                .unset("no file"),
+            Variable::new(
+                "file",
+                Shape::Text,
+                "a file that gets the lines too; rolls at 10 MB and keeps 5 old ones, so one per process",
+            )
+            .unset("no file"),
         ],
     };
 

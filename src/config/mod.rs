@@ -43,11 +43,5 @@ pub use self::variable::{Group, Shape, Variable};
 pub use self::worker::{CompletionFormat, Durability, Worker};
 
 /// The engine's own groups, in the order in which documents list them.
-pub const GROUPS: [&Group; 6] = [
-    Application::GROUP,
-    Database::GROUP,
-    Dragonfly::GROUP,
-    Cache::GROUP,
-    Worker::GROUP,
-    Log::GROUP,
-];
+pub const GROUPS: [&Group; 6] =
+    [Application::GROUP, Database::GROUP, Dragonfly::GROUP, Cache::GROUP, Worker::GROUP, Log::GROUP];

@@ -117,7 +117,11 @@ mod tests {
 
     #[test]
     fn passwords_are_hidden_wherever_a_url_carries_them() {
-        for url in ["postgres://ada:hunter2@db:5432/trips", "postgres://db/trips?user=ada&password=hunter2", "redis://:hunter2@df:6379/0"] {
+        for url in [
+            "postgres://ada:hunter2@db:5432/trips",
+            "postgres://db/trips?user=ada&password=hunter2",
+            "redis://:hunter2@df:6379/0",
+        ] {
             let url = ServerUrl::parse(url).unwrap();
             let shown = format!("{url} {url:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
@@ -134,14 +138,28 @@ mod tests {
     #[test]
     fn every_spelling_of_this_machine_is_local() {
         let local = [
-            "redis://localhost:6379", "redis://LOCALHOST.", "redis://127.0.0.1", "redis://127.9.9.9", "redis://[::1]:6379",
-            "redis://0.0.0.0", "postgres:///trips", "postgres://db.internal/trips?host=/run/postgresql", "postgres://%2Frun%2Fpg/trips",
-            "postgres://app.localhost/x", "redis://[::ffff:127.0.0.1]", "redis-cluster://df:6379?node=localhost:6380",
+            "redis://localhost:6379",
+            "redis://LOCALHOST.",
+            "redis://127.0.0.1",
+            "redis://127.9.9.9",
+            "redis://[::1]:6379",
+            "redis://0.0.0.0",
+            "postgres:///trips",
+            "postgres://db.internal/trips?host=/run/postgresql",
+            "postgres://%2Frun%2Fpg/trips",
+            "postgres://app.localhost/x",
+            "redis://[::ffff:127.0.0.1]",
+            "redis-cluster://df:6379?node=localhost:6380",
         ];
         for url in local {
             assert!(ServerUrl::parse(url).unwrap().is_local(), "{url}");
         }
-        for url in ["redis://df:6379", "postgres://ada@10.0.0.7/trips", "postgres:///trips?host=db.internal", "redis://localhost.example.com"] {
+        for url in [
+            "redis://df:6379",
+            "postgres://ada@10.0.0.7/trips",
+            "postgres:///trips?host=db.internal",
+            "redis://localhost.example.com",
+        ] {
             assert!(!ServerUrl::parse(url).unwrap().is_local(), "{url}");
         }
     }

@@ -77,7 +77,12 @@ fn written_by_a_thread(file: RollingFile) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default().lossy(false).thread_name("log-file").finish(file)
 }
 
-fn subscriber<W>(log: &Log, console: W, file: Option<NonBlocking>, colours: bool) -> Result<impl Subscriber + Send + Sync + use<W>, LogError>
+fn subscriber<W>(
+    log: &Log,
+    console: W,
+    file: Option<NonBlocking>,
+    colours: bool,
+) -> Result<impl Subscriber + Send + Sync + use<W>, LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

@@ -8,8 +8,8 @@ mod memory;
 mod tests;
 
 use engine::config::{
-    Application, Cache, Database, Draft, Dragonfly, Environment, Group, Loader, Log, Problem, Problems, Row, Section, Shown,
-    Worker,
+    Application, Cache, Database, Draft, Dragonfly, Environment, Group, Loader, Log, Problem, Problems, Row, Section,
+    Shown, Worker,
 };
 use secrecy::ExposeSecret;
 
@@ -165,16 +165,23 @@ impl Settings {
         for (name, length) in lengths {
             if self.memory.embedder == Embedder::OpenAi && length < memory::OPENAI_MIN_DIMENSIONS {
                 let embedder = Memory::GROUP.name("embedder");
-                draft.problem(std::slice::from_ref(name), format!(
-                    "`{length}` is out of range; allowed: {}..3072, or from 32 when {embedder} is local", memory::OPENAI_MIN_DIMENSIONS
-                ));
+                draft.problem(
+                    std::slice::from_ref(name),
+                    format!(
+                        "`{length}` is out of range; allowed: {}..3072, or from 32 when {embedder} is local",
+                        memory::OPENAI_MIN_DIMENSIONS
+                    ),
+                );
             }
         }
         if self.database.vector_dimensions != self.memory.embedding_dimensions {
-            draft.problem(&[stored, embedded], format!(
-                "contradict: {} is not {}; give both the length of the embedding model's vectors",
-                self.database.vector_dimensions, self.memory.embedding_dimensions
-            ));
+            draft.problem(
+                &[stored, embedded],
+                format!(
+                    "contradict: {} is not {}; give both the length of the embedding model's vectors",
+                    self.database.vector_dimensions, self.memory.embedding_dimensions
+                ),
+            );
         }
         if !self.database.pgvector_enabled && self.memory.vector_store_type == VectorStore::Pgvector {
             let names = [Database::GROUP.name("pgvector_enabled"), Memory::GROUP.name("vector_store_type")];

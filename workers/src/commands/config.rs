@@ -51,7 +51,8 @@ impl Probe {
 #[must_use]
 pub fn show(settings: &Settings) -> String {
     let rows = &settings.shown;
-    let width = |text: fn(&engine::config::Shown) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
+    let width =
+        |text: fn(&engine::config::Shown) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
     let (names, values) = (width(|row| &row.name), width(|row| &row.value).min(60));
     let mut table = String::new();
     for row in rows {

@@ -32,8 +32,16 @@ impl Section for Airbnb {
             Variable::new("endpoint", Shape::Address(&["https", "http"]), "the server's address"),
             Variable::new("timeout_seconds", Shape::Integer { min: 5, max: 120 }, "longest call"),
             Variable::new("max_retries", Shape::Integer { min: 0, max: 10 }, "how often a failed call is tried again"),
-            Variable::new("cache_ttl", Shape::Integer { min: 300, max: 86_400 }, "how long an answer is kept, in seconds"),
-            Variable::new("rate_limit_per_minute", Shape::Integer { min: 10, max: 1000 }, "calls a minute, over all workers"),
+            Variable::new(
+                "cache_ttl",
+                Shape::Integer { min: 300, max: 86_400 },
+                "how long an answer is kept, in seconds",
+            ),
+            Variable::new(
+                "rate_limit_per_minute",
+                Shape::Integer { min: 10, max: 1000 },
+                "calls a minute, over all workers",
+            ),
         ],
     };
 

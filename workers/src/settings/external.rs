@@ -59,7 +59,12 @@ impl Section for External {
             Variable::new("visual_crossing_api_key", Shape::Secret, "Visual Crossing's key: weather"),
             Variable::new("crawl4ai_api_url", HTTP, "Crawl4AI's address: web pages"),
             Variable::new("crawl4ai_api_key", Shape::Secret, "Crawl4AI's key"),
-            Variable::new("default_timeout", Shape::Integer { min: 5, max: 120 }, "longest call in seconds; over 60 warns").warn_above(60),
+            Variable::new(
+                "default_timeout",
+                Shape::Integer { min: 5, max: 120 },
+                "longest call in seconds; over 60 warns",
+            )
+            .warn_above(60),
             Variable::new("max_retries", Shape::Integer { min: 0, max: 10 }, "how often a failed call is tried again"),
         ],
     };

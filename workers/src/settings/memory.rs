@@ -59,14 +59,34 @@ impl Section for Memory {
         title: "Memory",
         variables: &[
             Variable::new("vector_store_type", STORES, "where vectors are kept"),
-            Variable::new("embedder", EMBEDDERS, "who turns texts into vectors: an OpenAI-compatible endpoint, or a model on this machine"),
-            Variable::new("local_model_path", Shape::Text, "folder of the local model: tokenizer.json and a safetensors matrix")
-                .unset("needed when the embedder is local"),
+            Variable::new(
+                "embedder",
+                EMBEDDERS,
+                "who turns texts into vectors: an OpenAI-compatible endpoint, or a model on this machine",
+            ),
+            Variable::new(
+                "local_model_path",
+                Shape::Text,
+                "folder of the local model: tokenizer.json and a safetensors matrix",
+            )
+            .unset("needed when the embedder is local"),
             Variable::new("embedding_model", Shape::Text, "the model asked for over HTTP"),
-            Variable::new("embedding_dimensions", Shape::Integer { min: 32, max: 3072 }, "length of the vectors; equals the database's")
-                .note("below 512 only with a local model"),
-            Variable::new("max_memories_per_user", Shape::Integer { min: 100, max: 10_000 }, "memories that a user may have"),
-            Variable::new("similarity_threshold", Shape::Decimal { min: 0.1, max: 1.0 }, "least similarity of a hit, 1 being equal"),
+            Variable::new(
+                "embedding_dimensions",
+                Shape::Integer { min: 32, max: 3072 },
+                "length of the vectors; equals the database's",
+            )
+            .note("below 512 only with a local model"),
+            Variable::new(
+                "max_memories_per_user",
+                Shape::Integer { min: 100, max: 10_000 },
+                "memories that a user may have",
+            ),
+            Variable::new(
+                "similarity_threshold",
+                Shape::Decimal { min: 0.1, max: 1.0 },
+                "least similarity of a hit, 1 being equal",
+            ),
             Variable::new("max_search_results", Shape::Integer { min: 1, max: 50 }, "most hits of one search"),
         ],
     };
