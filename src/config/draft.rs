@@ -79,7 +79,7 @@ impl Draft {
             None => return None,
         };
         let kind = checked.unwrap_or_else(|text| {
-            self.problem(&[name.clone()], text);
+            self.problem(std::slice::from_ref(&name), text);
             placeholder(variable.shape)
         });
         if let (Some(limit), ValueKind::U64(number)) = (variable.warn_above, &kind)

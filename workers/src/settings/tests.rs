@@ -18,7 +18,7 @@ fn load(pairs: &[(&str, &str)]) -> Result<Settings, Problems> {
 }
 
 fn problems(pairs: &[(&str, &str)]) -> Problems {
-    load(pairs).err().expect("these settings are wrong")
+    load(pairs).expect_err("these settings are wrong")
 }
 
 /// Settings that production accepts, with some of them changed.
@@ -136,7 +136,7 @@ fn every_range_holds_at_both_edges_and_is_named_beyond_them() {
             with_room(&name, &value).map_err(|problems| format!("{name}={value}: {problems}")).unwrap();
         }
         for value in outside.iter().map(String::as_str).chain(["many"]) {
-            let told = with_room(&name, value).err().expect(&name).to_string();
+            let told = with_room(&name, value).expect_err(&name).to_string();
             assert!(told.contains(&format!("{name}: `{value}`")) && told.contains(&variable.range()), "{told}");
         }
     }
