@@ -1,3 +1,49 @@
-//! engine
+//! The engine: jobs, queues, caches and completions on Dragonfly streams and Postgres.
+//!
+//! It knows nothing of travel. Four layers, and a module uses only its own layer or a lower one:
+//! *words* (pure), *edges* (Dragonfly, Postgres, settings, telemetry), *roles* (loops and clients),
+//! *assembly* ([`engine`](crate::engine)).
+
+// words
+pub mod completion;
+pub mod envelope;
+pub mod job;
+pub mod keys;
+pub mod letter;
+pub mod outcome;
+pub mod partition;
+pub mod queue;
+pub mod retry;
+
+// edges
+pub mod broker;
+pub mod clock;
 pub mod config;
+pub mod shutdown;
+pub mod store;
 pub mod telemetry;
+
+// roles
+mod admission;
+pub mod client;
+mod collector;
+pub mod completions;
+mod consumer;
+pub mod dead_letters;
+mod executor;
+pub mod handler;
+mod heart;
+mod holding;
+pub mod listener;
+mod promoter;
+mod reclaimer;
+pub mod registry;
+mod runner;
+mod sampler;
+mod settlement;
+mod settler;
+mod slots;
+
+// assembly
+pub mod engine;
+pub mod http;

@@ -47,6 +47,7 @@ impl Loader {
 
     /// What a running program uses: this machine, `.env` of the working directory, the process's environment.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the process's environment")]
     pub fn from_process() -> Self {
         // Not `vars`: it panics, and prints the value, when any variable is not UTF-8.
         let pairs =

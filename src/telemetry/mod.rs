@@ -1,4 +1,5 @@
-//! What the service tells about itself. Never a secret, a payload or a person's data.
+//! What is told to operators: metrics and logs.
 
 pub mod logs;
+pub mod metrics;
 mod rolling_file;

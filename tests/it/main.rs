@@ -1,1 +1,5 @@
-//! it
+//! Everything that needs a server, in one binary: it links once and runs side by side.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod embedders;
+mod jobs;

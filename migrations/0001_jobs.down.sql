@@ -1,0 +1,2 @@
+drop table dead_jobs;
+drop table job_results;

@@ -1,0 +1,239 @@
+//! One connection to Dragonfly (or Redis, or Valkey), and the errors it gives.
+//!
+//! Promise: it reconnects by itself for ever, with jittered backoff; a command either answers or fails
+//! within its time limit, and is never sent twice. Never shows the password.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::{
+    clients::Client,
+    interfaces::ClientLike,
+    types::{
+        Builder, CustomCommand, Value,
+        config::{Config, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
+    },
+};
+
+use super::reply;
+
+/// How long a command may take before it fails.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the server is.
+#[derive(Clone)]
+pub struct Address {
+    config: Config,
+    shown: String,
+}
+
+impl Address {
+    /// Reads `redis://` or `rediss://` (TLS) URLs; `password` fills in one that the URL lacks.
+    ///
+    /// # Errors
+    /// Says what is wrong with the URL, without its password.
+    pub fn parse(url: &str, password: Option<&str>) -> Result<Self, BrokerError> {
+        let mut config = Config::from_url(url).map_err(|error| BrokerError::new("address", &error))?;
+        if config.password.is_none() {
+            config.password = password.map(str::to_owned);
+        }
+        config.fail_fast = true;
+        let shown = config.server.hosts().iter().map(|host| format!("{}:{}", host.host, host.port)).collect::<Vec<_>>().join(",");
+        Ok(Self { config, shown })
+    }
+
+    /// Host and port, for messages.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    pub(super) fn builder(&self) -> Builder {
+        let mut builder = Builder::from_config(self.config.clone());
+        builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
+        builder.with_performance_config(|performance| {
+            performance.default_command_timeout = COMMAND_TIMEOUT;
+            performance.broadcast_channel_capacity = 4096;
+        });
+        builder.with_connection_config(|connection| {
+            connection.connection_timeout = COMMAND_TIMEOUT;
+            connection.internal_command_timeout = COMMAND_TIMEOUT;
+            // A command that was cut off may have run: whoever sent it decides whether it can be sent again.
+            connection.max_command_attempts = 1;
+            connection.unresponsive = UnresponsiveConfig { max_timeout: Some(COMMAND_TIMEOUT * 2), interval: Duration::from_secs(1) };
+            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
+        });
+        builder
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// What the server said no to, or that it could not be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{command}: {detail}")]
+pub struct BrokerError {
+    command: &'static str,
+    kind: BrokerErrorKind,
+    detail: String,
+}
+
+/// What a caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerErrorKind {
+    /// Not connected, cut off or out of time: the command may or may not have run.
+    Unreachable,
+    /// The stream or its group is gone: create the group, go on.
+    NoGroup,
+    /// The server's memory is full: nothing can be added until something is freed.
+    OutOfMemory,
+    /// The script has to be loaded again.
+    NoScript,
+    /// Anything else the server refused.
+    Refused,
+}
+
+impl BrokerError {
+    pub(super) fn new(command: &'static str, error: &fred::error::Error) -> Self {
+        let detail = error.details().to_owned();
+        Self { command, kind: classify(error, &detail), detail }
+    }
+
+    pub(super) fn odd(command: &'static str, reply: &Value) -> Self {
+        Self { command, kind: BrokerErrorKind::Refused, detail: format!("an unexpected reply of type {:?}", reply.kind()) }
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> BrokerErrorKind {
+        self.kind
+    }
+}
+
+/// By substring, not by prefix: Dragonfly puts `-ERR Error running script…` before a script's error code.
+fn classify(error: &fred::error::Error, detail: &str) -> BrokerErrorKind {
+    use fred::error::ErrorKind as Fred;
+    if matches!(error.kind(), Fred::IO | Fred::Timeout | Fred::Canceled | Fred::Backpressure | Fred::Tls | Fred::Routing) {
+        return BrokerErrorKind::Unreachable;
+    }
+    let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
+    if has(&["NOSCRIPT"]) {
+        BrokerErrorKind::NoScript
+    } else if has(&["NOGROUP", "UNBLOCKED", "no such key"]) {
+        BrokerErrorKind::NoGroup
+    } else if has(&["Out of memory", "OOM "]) {
+        BrokerErrorKind::OutOfMemory
+    } else if has(&["LOADING", "MASTERDOWN", "READONLY"]) {
+        BrokerErrorKind::Unreachable
+    } else {
+        BrokerErrorKind::Refused
+    }
+}
+
+/// One connection. Cheap to clone; clones share the connection, and commands sent together are pipelined.
+#[derive(Clone)]
+pub struct Connection {
+    client: Client,
+    address: Address,
+}
+
+impl Connection {
+    /// Connects, waiting at most the command time limit.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the password.
+    pub async fn open(address: &Address) -> Result<Self, BrokerError> {
+        let failed = |error: fred::error::Error| BrokerError::new("connect", &error);
+        let client = address.builder().build().map_err(failed)?;
+        client.init().await.map_err(failed)?;
+        Ok(Self { client, address: address.clone() })
+    }
+
+    /// Where it leads.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Closes the connection once what was sent is answered.
+    pub async fn close(&self) {
+        let quit = self.client.quit().await;
+        drop(quit); // a connection that is already gone is closed
+    }
+
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// What the server refused, or that it could not be asked.
+    pub(crate) async fn call(&self, command: &'static str, args: Vec<Value>) -> Result<Value, BrokerError> {
+        self.send(command, args, false).await
+    }
+
+    /// Sends one command that may block at the server.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(crate) async fn call_blocking(&self, command: &'static str, args: Vec<Value>) -> Result<Value, BrokerError> {
+        self.send(command, args, true).await
+    }
+
+    async fn send(&self, command: &'static str, args: Vec<Value>, blocking: bool) -> Result<Value, BrokerError> {
+        let sent = self.client.custom::<Value, Value>(CustomCommand::new_static(command, None, blocking), args);
+        sent.await.map_err(|error| BrokerError::new(command, &error))
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// When none comes in time.
+    pub async fn ping(&self) -> Result<(), BrokerError> {
+        self.call("PING", Vec::new()).await.map(drop)
+    }
+
+    /// The server's clock, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn now_ms(&self) -> Result<u64, BrokerError> {
+        let time = self.call("TIME", Vec::new()).await?;
+        let parts = reply::array(&time);
+        let part = |index| parts.get(index).and_then(reply::integer).and_then(|n| u64::try_from(n).ok());
+        part(0).zip(part(1)).map(|(seconds, micros)| seconds * 1000 + micros / 1000).ok_or_else(|| BrokerError::odd("TIME", &time))
+    }
+}
+
+/// An argument of a command.
+pub(crate) fn text(text: impl Into<String>) -> Value {
+    Value::from(text.into())
+}
+
+/// An argument of a command.
+pub(crate) fn bytes(bytes: Bytes) -> Value {
+    Value::Bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fred::error::{Error, ErrorKind};
+
+    #[test]
+    fn errors_are_recognised_wherever_their_code_stands() {
+        let kind = |text: &str| BrokerError::new("x", &Error::new(ErrorKind::Unknown, text.to_owned())).kind();
+        assert_eq!(kind("NOGROUP No such key"), BrokerErrorKind::NoGroup);
+        assert_eq!(kind("-ERR Error running script (call to abc): @user_script:3: -NOGROUP No such"), BrokerErrorKind::NoGroup);
+        assert_eq!(kind("UNBLOCKED the stream key no longer exists"), BrokerErrorKind::NoGroup);
+        assert_eq!(kind("-ERR Error running script: Out of memory"), BrokerErrorKind::OutOfMemory);
+        assert_eq!(kind("OOM command not allowed"), BrokerErrorKind::OutOfMemory);
+        assert_eq!(kind("NOSCRIPT No matching script"), BrokerErrorKind::NoScript);
+        assert_eq!(kind("LOADING"), BrokerErrorKind::Unreachable);
+        assert_eq!(kind("WRONGTYPE"), BrokerErrorKind::Refused);
+    }
+
+    #[test]
+    fn an_address_never_shows_its_password() {
+        let address = Address::parse("redis://:s3cret@localhost:6379/0", None).expect("a good URL");
+        assert_eq!(format!("{address:?}"), "localhost:6379");
+    }
+}

@@ -1,0 +1,50 @@
+//! The edge to Dragonfly: the only place that names its client library; its Lua scripts stand beside it.
+//!
+//! Promise: only commands and options that Dragonfly has; every script's keys are declared and share one
+//! hash tag. Each script has one Rust function of the same name, its only caller.
+
+mod beat;
+mod connection;
+pub mod dead_letters;
+mod group;
+mod keyspace;
+mod partition;
+mod promote;
+mod pubsub;
+mod reclaim;
+pub mod redrive;
+mod register;
+mod release;
+pub mod replay;
+mod reply;
+pub mod sampling;
+mod schedule;
+mod script;
+mod settle;
+mod strays;
+mod submit;
+mod take;
+mod version;
+
+pub(crate) use self::schedule::with_lane;
+pub use self::{
+    connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
+    dead_letters::StoredLetter,
+    keyspace::Expiring,
+    partition::{Entry, EntryId, Partition},
+    promote::Promoted,
+    pubsub::{Message, Publisher, Scope, Subscriber},
+    reclaim::Reclaimed,
+    redrive::Redrive,
+    register::{QueueTags, register, registered},
+    release::Held,
+    replay::Replayed,
+    sampling::Depths,
+    schedule::{Due, Scheduled},
+    settle::{Finish, Settled, SettleContext, Settling, Verb},
+    submit::Submitter,
+    version::ServerVersion,
+};
+
+/// The most deliveries that one script call handles: a script holds up its thread, so it stays short.
+pub const MAX_PER_SCRIPT: usize = 128;

@@ -1,0 +1,104 @@
+//! One partition as a worker sees it: its keys, and two connections of its own.
+//!
+//! One connection blocks in reads, the other runs scripts; Dragonfly moves the latter to the thread that
+//! the partition lives on, so neither is shared with another partition.
+
+use bytes::Bytes;
+use fred::types::Value;
+
+use super::{
+    connection::{Address, BrokerError, Connection},
+    reply,
+};
+use crate::{
+    job::{JobId, Priority, QueueName},
+    keys::{self, Keys, PartitionKeys},
+    partition::Tag,
+};
+
+/// A partition of a queue, connected.
+pub struct Partition {
+    /// Whose partition it is.
+    pub queue: QueueName,
+    /// Its hash tag.
+    pub tag: Tag,
+    /// Its keys.
+    pub keys: PartitionKeys,
+    pub(super) commands: Connection,
+    pub(super) reader: Connection,
+}
+
+impl Partition {
+    /// Connects to a partition and makes sure that its groups exist.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn open(address: &Address, keys: &Keys, queue: QueueName, tag: Tag) -> Result<Self, BrokerError> {
+        let (commands, reader) = tokio::try_join!(Connection::open(address), Connection::open(address))?;
+        let partition = Self { queue, keys: keys.partition(&tag), tag, commands, reader };
+        partition.create_groups().await?;
+        Ok(partition)
+    }
+
+    /// Closes both connections.
+    pub async fn close(&self) {
+        tokio::join!(self.commands.close(), self.reader.close());
+    }
+
+    pub(super) fn lane_keys(&self) -> [&str; 3] {
+        Priority::ALL.map(|priority| self.keys.lane(priority))
+    }
+}
+
+/// The id of a stream entry, `<ms>-<number>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryId(pub Bytes);
+
+impl EntryId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// When the entry was added, milliseconds since 1970 by the server's clock.
+    pub fn ms(&self) -> u64 {
+        self.as_str().split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default()
+    }
+}
+
+/// An entry handed to a consumer.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Which of the three streams it came from.
+    pub priority: Priority,
+    /// Its id.
+    pub id: EntryId,
+    /// The value of its field `job`, if it has one.
+    pub job: Option<Bytes>,
+    /// All its fields and values, one after the other.
+    pub fields: Vec<Bytes>,
+    /// How often a worker died while it held this entry.
+    pub n_crashes: u32,
+}
+
+impl Entry {
+    /// Reads `{lane, id, {field, value, …}, crashes or nothing}`.
+    pub(super) fn read(value: &Value) -> Option<Self> {
+        let parts = reply::array(value);
+        let lane = u8::try_from(reply::integer(parts.first()?)?).ok()?;
+        let n_crashes = parts.get(3).and_then(reply::integer).and_then(|n| u32::try_from(n).ok());
+        Some(Self::of_fields(Priority::from_lane(lane), parts.get(1)?, parts.get(2)?, n_crashes.unwrap_or_default()))
+    }
+
+    /// A deleted entry has no fields: Redis says nil, Dragonfly an empty list.
+    pub(super) fn of_fields(priority: Priority, id: &Value, fields: &Value, n_crashes: u32) -> Self {
+        let fields: Vec<Bytes> = reply::array(fields).iter().filter_map(reply::bytes).collect();
+        let job = fields.chunks_exact(2).find(|pair| pair[0] == keys::JOB_FIELD).map(|pair| pair[1].clone());
+        Self { priority, id: EntryId(reply::bytes(id).unwrap_or_default()), job, fields, n_crashes }
+    }
+
+    /// The id that a job gets whose envelope names none: the same at every delivery.
+    pub fn derived_job_id(&self, stream: &str) -> JobId {
+        JobId::derived(self.id.ms(), format!("{stream}/{}", self.id.as_str()).as_bytes())
+    }
+}

@@ -1,0 +1,54 @@
+-- Claims the pending entries of consumers whose heart has stopped, and deletes such consumers once they
+-- hold nothing. Never touches the entries of a consumer that beats.
+-- KEYS    1 high  2 normal  3 low (streams)  4 live (zset)  5 crashes (hash)
+-- ARGV    1 group  2 consumer that claims  3 the consumer that never beats  4 lease in ms  5 how many at most (1 to 128)
+-- Returns {{lane, entry id, {field, value, …}, times its worker died}, …}
+local unpack = table.unpack or unpack
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local claimed, left = {}, tonumber(ARGV[5])
+
+local function beats(consumer)
+  local last = redis.call('ZSCORE', KEYS[4], consumer)
+  return last and tonumber(last) >= now - tonumber(ARGV[4])
+end
+
+local function claim(lane, consumer)
+  local pending = redis.call('XPENDING', KEYS[lane], ARGV[1], '-', '+', left, consumer)
+  local ids = {}
+  for i = 1, #pending do
+    if pending[i][2] == consumer then ids[#ids + 1] = pending[i][1] end
+  end
+  if #ids == 0 then return 0 end
+  local entries = redis.call('XCLAIM', KEYS[lane], ARGV[1], ARGV[2], 0, unpack(ids))
+  for i = 1, #entries do
+    if entries[i] and entries[i][2] then
+      local crashes = 0
+      if consumer ~= ARGV[3] then
+        local counted = redis.pcall('HINCRBY', KEYS[5], lane .. ':' .. entries[i][1], 1)
+        crashes = type(counted) == 'table' and 1 or counted
+      end
+      claimed[#claimed + 1] = {lane, entries[i][1], entries[i][2], crashes}
+    end
+  end
+  left = left - #ids
+  return #ids
+end
+
+for lane = 1, 3 do
+  local consumers = redis.call('XINFO', 'CONSUMERS', KEYS[lane], ARGV[1])
+  for i = 1, #consumers do
+    local fields = {}
+    for j = 1, #consumers[i], 2 do fields[consumers[i][j]] = consumers[i][j + 1] end
+    local consumer, n_pending = fields['name'], tonumber(fields['pending'])
+    if consumer ~= ARGV[2] and left > 0 and not beats(consumer) then
+      if n_pending > 0 then n_pending = n_pending - claim(lane, consumer) end
+      if n_pending == 0 and consumer ~= ARGV[3] then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[lane], ARGV[1], consumer)
+      end
+    end
+  end
+end
+-- Hearts that stopped long ago are forgotten; their consumers, if any, are still known to the streams.
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%d', now - 100 * tonumber(ARGV[4])))
+return claimed

@@ -1,0 +1,13 @@
+-- Accepts delayed jobs. The same job sent twice waits once.
+-- KEYS    1 later (zset)  2 later:jobs (hash)
+-- ARGV    per job: job id, `at` or `in`, ms (of the server's clock, or from now), lane digit and envelope
+-- Returns how many were accepted
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+for i = 1, #ARGV, 4 do
+  local due = tonumber(ARGV[i + 2])
+  if ARGV[i + 1] == 'in' then due = now + due end
+  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 3])
+  redis.call('ZADD', KEYS[1], string.format('%d', due), ARGV[i])
+end
+return math.floor(#ARGV / 4)

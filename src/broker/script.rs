@@ -1,0 +1,54 @@
+//! Lua scripts: loaded when the server does not have them, then called by their digest.
+
+use std::sync::OnceLock;
+
+use fred::types::Value;
+
+use super::{
+    connection::{BrokerError, BrokerErrorKind, Connection, text},
+    reply,
+};
+
+/// One script. Its caller declares every key it touches, all under one hash tag.
+pub(crate) struct Script {
+    name: &'static str,
+    source: &'static str,
+    digest: OnceLock<String>,
+}
+
+impl Script {
+    pub(crate) const fn new(name: &'static str, source: &'static str) -> Self {
+        Self { name, source, digest: OnceLock::new() }
+    }
+
+    /// Runs it; a server that has lost its scripts is given this one again.
+    pub(crate) async fn run(&self, connection: &Connection, keys: &[&str], args: Vec<Value>) -> Result<Value, BrokerError> {
+        let digest = match self.digest.get() {
+            Some(digest) => digest.clone(),
+            None => self.load(connection).await?,
+        };
+        let call = self.call(&digest, keys, args);
+        match connection.call("EVALSHA", call.clone()).await {
+            Err(error) if error.kind() == BrokerErrorKind::NoScript => {
+                self.load(connection).await?;
+                connection.call("EVALSHA", call).await
+            }
+            answered => answered,
+        }
+    }
+
+    fn call(&self, digest: &str, keys: &[&str], args: Vec<Value>) -> Vec<Value> {
+        let mut call = Vec::with_capacity(2 + keys.len() + args.len());
+        call.push(text(digest));
+        call.push(Value::from(i64::try_from(keys.len()).expect("a handful of keys")));
+        call.extend(keys.iter().map(|key| text(*key)));
+        call.extend(args);
+        call
+    }
+
+    async fn load(&self, connection: &Connection) -> Result<String, BrokerError> {
+        let loaded = connection.call("SCRIPT", vec![text("LOAD"), text(self.source)]).await?;
+        let digest = reply::text(&loaded).ok_or_else(|| BrokerError::odd(self.name, &loaded))?;
+        Ok(self.digest.get_or_init(|| digest).clone())
+    }
+}

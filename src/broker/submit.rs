@@ -1,0 +1,63 @@
+//! Puts jobs into partitions: ready ones by XADD, delayed ones by the script.
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+
+use super::{
+    connection::{self, BrokerError, Connection, text},
+    partition::EntryId,
+    reply,
+    schedule::{self, Scheduled},
+};
+use crate::{
+    job::Priority,
+    keys::{JOB_FIELD, PartitionKeys},
+};
+
+/// How many additions are on the way at once, on one connection.
+const PIPELINE: usize = 1_000;
+
+/// Submits over one connection; additions sent together are pipelined.
+#[derive(Clone)]
+pub struct Submitter {
+    connection: Connection,
+}
+
+impl Submitter {
+    /// Submits over this connection.
+    pub fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Adds one ready job.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when it was refused; `Unreachable` when it may or may not have been accepted:
+    /// submitting the same envelope again then does no harm, for its id has one result.
+    pub async fn add(&self, keys: &PartitionKeys, priority: Priority, envelope: Bytes) -> Result<EntryId, BrokerError> {
+        let args = vec![text(keys.lane(priority)), text("*"), text(JOB_FIELD), connection::bytes(envelope)];
+        let added = self.connection.call("XADD", args).await?;
+        reply::bytes(&added).map(EntryId).ok_or_else(|| BrokerError::odd("XADD", &added))
+    }
+
+    /// Adds many ready jobs, pipelined.
+    ///
+    /// # Errors
+    /// As [`Submitter::add`]; some may have been accepted.
+    pub async fn add_all(&self, keys: &PartitionKeys, jobs: Vec<(Priority, Bytes)>) -> Result<(), BrokerError> {
+        let mut jobs = jobs.into_iter().peekable();
+        while jobs.peek().is_some() {
+            let some = jobs.by_ref().take(PIPELINE).map(|(priority, envelope)| self.add(keys, priority, envelope));
+            try_join_all(some).await?;
+        }
+        Ok(())
+    }
+
+    /// Accepts jobs that are to wait.
+    ///
+    /// # Errors
+    /// As [`Submitter::add`]; some may have been accepted.
+    pub async fn schedule(&self, keys: &PartitionKeys, jobs: &[Scheduled]) -> Result<(), BrokerError> {
+        schedule::schedule(&self.connection, keys, jobs).await
+    }
+}

@@ -1,0 +1,207 @@
+//! The message that tells the world how a job ended.
+//!
+//! One message on a channel, and one entry of the replay stream, is an array of completions. Promise:
+//! a completion is made only of what is committed; `seq` counts a partition's completions without a
+//! gap, so that a subscriber can tell that it missed one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    job::{JobId, Kind, QueueName},
+    outcome::{AttemptError, Status},
+};
+
+/// How one job ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Completion {
+    /// Which job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its queue.
+    pub queue: QueueName,
+    /// How it ended.
+    pub status: Status,
+    /// The attempt that ended it; the first is 1, 0 means that none was begun.
+    pub attempt: u32,
+    /// Its result, unless there is none or it is too large to travel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<serde_json::Value>,
+    /// Where the result is when it is too large to travel: `job_results/<id>` in Postgres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_ref: Option<String>,
+    /// Why it failed: its last attempt's error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<AttemptError>,
+    /// When things happened.
+    pub timings: Timings,
+    /// Whose job it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The worker that settled it.
+    pub worker: String,
+    /// W3C Trace Context of the submitter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The partition that counted it.
+    pub partition: String,
+    /// The partition's number of this completion, from 1; 0 when the server's memory was too full to count.
+    #[serde(default)]
+    pub seq: u64,
+}
+
+/// When a job passed its stations, milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Timings {
+    /// When it entered the stream that it was last taken from, by the server's clock.
+    pub queued_ms: u64,
+    /// When its last attempt began, by the worker's clock; 0 when none did.
+    pub started_ms: u64,
+    /// When that attempt ended, by the worker's clock.
+    pub finished_ms: u64,
+}
+
+/// How completions are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// MessagePack maps with string keys.
+    #[default]
+    MsgPack,
+    /// JSON objects.
+    Json,
+}
+
+impl Format {
+    /// `m` or `j`, as the settle script is told.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::MsgPack => "m",
+            Self::Json => "j",
+        }
+    }
+}
+
+/// The completion without its `seq`, in such a form that appending the number completes it:
+/// MessagePack up to the marker of an unsigned 64-bit number, JSON up to `"seq":`.
+pub fn write_open(completion: &Completion, format: Format) -> Vec<u8> {
+    let unnumbered = Unnumbered::of(completion);
+    match format {
+        Format::MsgPack => {
+            let mut bytes = rmp_serde::to_vec_named(&unnumbered).expect("text, numbers and JSON values encode");
+            // A map of up to 15 entries says their number in its first byte (0x80 + n); ours has one more to come.
+            bytes[0] += 1;
+            bytes.extend_from_slice(b"\xa3seq\xcf");
+            bytes
+        }
+        Format::Json => {
+            let mut bytes = serde_json::to_vec(&unnumbered).expect("text, numbers and JSON values encode");
+            bytes.pop();
+            bytes.extend_from_slice(b",\"seq\":");
+            bytes
+        }
+    }
+}
+
+/// Reads an array of completions in either format.
+///
+/// # Errors
+/// When the bytes are neither.
+pub fn read_batch(bytes: &[u8]) -> Result<Vec<Completion>, Unreadable> {
+    match bytes.first() {
+        Some(b'[') => serde_json::from_slice(bytes).map_err(|error| Unreadable(error.to_string())),
+        _ => rmp_serde::from_slice(bytes).map_err(|error| Unreadable(error.to_string())),
+    }
+}
+
+/// A message on a completion channel that is no array of completions.
+#[derive(Debug, thiserror::Error)]
+#[error("read completions: {0}")]
+pub struct Unreadable(String);
+
+/// All of a completion but its number, at most 14 entries.
+#[derive(Serialize)]
+struct Unnumbered<'a> {
+    id: JobId,
+    kind: &'a Kind,
+    queue: &'a QueueName,
+    status: Status,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: &'a Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_ref: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: &'a Option<AttemptError>,
+    timings: Timings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: &'a Option<String>,
+    worker: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: &'a Option<String>,
+    partition: &'a str,
+}
+
+impl<'a> Unnumbered<'a> {
+    fn of(c: &'a Completion) -> Self {
+        let Completion { id, kind, queue, status, attempt, result, result_ref, error, .. } = c;
+        let Completion { timings, user_id, worker, traceparent, partition, .. } = c;
+        Self {
+            id: *id,
+            kind,
+            queue,
+            status: *status,
+            attempt: *attempt,
+            result,
+            result_ref,
+            error,
+            timings: *timings,
+            user_id,
+            worker,
+            traceparent,
+            partition,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn sample(seq: u64) -> Completion {
+        Completion {
+            id: JobId::generate(),
+            kind: Kind::from_static("a.b"),
+            queue: QueueName::from_static("search"),
+            status: Status::Failed,
+            attempt: 2,
+            result: Some(serde_json::json!({ "deep": [1, null, "x"] })),
+            result_ref: Some("job_results/1".into()),
+            error: Some(AttemptError { attempt: 2, at_ms: 1, class: "c".into(), chain: vec!["x".into()], worker: "w".into() }),
+            timings: Timings { queued_ms: 1, started_ms: 2, finished_ms: 3 },
+            user_id: Some("u".into()),
+            worker: "w".into(),
+            traceparent: Some("00-1-2-03".into()),
+            partition: "search~0".into(),
+            seq,
+        }
+    }
+
+    #[test]
+    fn a_number_appended_makes_it_whole_in_both_formats() {
+        let full = sample(7);
+        let bare = Completion { result: None, result_ref: None, error: None, user_id: None, traceparent: None, ..sample(7) };
+        for completion in [full, bare] {
+            let mut packed = vec![0x91];
+            packed.extend(write_open(&completion, Format::MsgPack));
+            packed.extend(7_u64.to_be_bytes());
+            assert_eq!(read_batch(&packed).unwrap(), [completion.clone()]);
+
+            let mut json = b"[".to_vec();
+            json.extend(write_open(&completion, Format::Json));
+            json.extend(b"7}]");
+            assert_eq!(read_batch(&json).unwrap(), [completion]);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! From bytes to an envelope, field by field; values are slices of what came, never copies.
+
+use bytes::{Buf, Bytes};
+use serde::de::DeserializeOwned;
+
+use super::{Envelope, EnvelopeError, Options, Reading, VERSION, span};
+use crate::job::JobId;
+
+/// An empty map, the payload of an envelope that names none.
+const EMPTY_MAP: &[u8] = &[0x80];
+
+pub(super) fn read(bytes: &Bytes, fallback: impl FnOnce() -> JobId) -> Result<Reading, EnvelopeError> {
+    let fields = fields(&as_messagepack(bytes)?)?;
+    let version: u32 = optional(&fields, "v")?.unwrap_or(VERSION);
+    if version > VERSION {
+        let id = optional::<JobId>(&fields, "id").ok().flatten();
+        return Ok(Reading::Newer { version, id: id.unwrap_or_else(fallback) });
+    }
+    let kind: String = optional(&fields, "kind")?.ok_or(EnvelopeError::Missing("kind"))?;
+    let id = optional::<JobId>(&fields, "id")?;
+    let options = options(&fields)?;
+    Ok(Reading::Whole(Envelope {
+        id: id.unwrap_or_else(fallback),
+        kind: kind.parse()?,
+        payload: find(&fields, "payload").cloned().unwrap_or(Bytes::from_static(EMPTY_MAP)),
+        options,
+        unknown: fields.into_iter().filter(|(name, _)| !KNOWN.contains(&name.as_str())).collect(),
+    }))
+}
+
+/// The names that this version reads; all others are carried along.
+const KNOWN: [&str; 16] = [
+    "v", "id", "kind", "payload", "user_id", "priority", "run_at", "deadline", "timeout_ms", "max_attempts", "attempt", "errors", "notify",
+    "redriven", "traceparent", "tracestate",
+];
+
+fn options(fields: &Fields) -> Result<Options, EnvelopeError> {
+    Ok(Options {
+        user_id: optional(fields, "user_id")?,
+        priority: optional(fields, "priority")?.unwrap_or_default(),
+        run_at_ms: optional(fields, "run_at")?,
+        deadline_ms: optional(fields, "deadline")?,
+        timeout_ms: optional(fields, "timeout_ms")?,
+        max_attempts: optional(fields, "max_attempts")?,
+        failed_attempts: optional(fields, "attempt")?.unwrap_or_default(),
+        errors: optional(fields, "errors")?.unwrap_or_default(),
+        notify: optional(fields, "notify")?.unwrap_or_default(),
+        n_redriven: optional(fields, "redriven")?.unwrap_or_default(),
+        traceparent: optional(fields, "traceparent")?,
+        tracestate: optional(fields, "tracestate")?,
+    })
+}
+
+/// JSON begins with `{`, a MessagePack map never does (0x7b is a number there); leading white space is JSON's.
+fn as_messagepack(bytes: &Bytes) -> Result<Bytes, EnvelopeError> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if !matches!(first, Some(b'{' | b'[' | b'"')) {
+        return Ok(bytes.clone());
+    }
+    let value: serde_json::Value = serde_json::from_slice(bytes)?;
+    let encoded = rmp_serde::to_vec(&value).expect("every JSON value has a MessagePack form");
+    Ok(Bytes::from(encoded))
+}
+
+type Fields = Vec<(String, Bytes)>;
+
+fn fields(bytes: &Bytes) -> Result<Fields, EnvelopeError> {
+    let (n_fields, head) = span::map_head(bytes).ok_or(EnvelopeError::NotAMap)?;
+    let mut rest = bytes.slice(head..);
+    let mut fields = Fields::with_capacity(usize::try_from(n_fields.min(32)).unwrap_or(32));
+    for _ in 0..n_fields {
+        let name = rmp_serde::from_slice(&take(&mut rest)?).map_err(|_| EnvelopeError::NotAMap)?;
+        fields.push((name, take(&mut rest)?));
+    }
+    if rest.has_remaining() {
+        return Err(EnvelopeError::Malformed(span::Malformed));
+    }
+    Ok(fields)
+}
+
+fn take(rest: &mut Bytes) -> Result<Bytes, span::Malformed> {
+    let length = span::value_len(rest)?;
+    Ok(rest.split_to(length))
+}
+
+fn find<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
+    fields.iter().rev().find(|(field, _)| field == name).map(|(_, value)| value)
+}
+
+fn optional<T: DeserializeOwned>(fields: &Fields, name: &'static str) -> Result<Option<T>, EnvelopeError> {
+    let Some(value) = find(fields, name) else { return Ok(None) };
+    rmp_serde::from_slice(value).map_err(|error| EnvelopeError::Field { field: name, reason: error.to_string() })
+}

@@ -1,0 +1,124 @@
+//! Takes deliveries in: admits them, looks for a result that an earlier delivery left, has them run.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    admission::{Admitted, Limits, admit},
+    broker::{Entry, Held},
+    collector::Collector,
+    completion::Timings,
+    holding::Holding,
+    job::Kind,
+    registry::Registry,
+    retry::RetryPolicy,
+    runner::{Ready, Runner},
+    settlement::{Delivery, Settlement, Verdict},
+    slots::Slot,
+    store::{Store, StoredResult},
+    telemetry::metrics,
+};
+
+/// Where an entry came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Read from its stream for the first time.
+    Fresh,
+    /// Claimed from a worker that died or left: it may have been settled half-way.
+    Reclaimed,
+}
+
+/// Takes in the deliveries of one queue.
+pub(crate) struct Executor<C> {
+    runner: Arc<Runner<C>>,
+    registry: Arc<Registry<C>>,
+    limits: Limits,
+    store: Store,
+    batches: HashMap<Kind, mpsc::Sender<Ready<C>>>,
+}
+
+impl<C: Send + Sync + 'static> Executor<C> {
+    /// Starts the collectors of the batch kinds.
+    pub(crate) fn start(runner: Arc<Runner<C>>, registry: Arc<Registry<C>>, limits: Limits, store: Store) -> Arc<Self> {
+        let mut batches = HashMap::new();
+        for spec in registry.specs() {
+            if let Some((max_batch, linger)) = spec.batch {
+                let (sender, jobs) = mpsc::channel(max_batch);
+                let collector = Collector { runner: Arc::clone(&runner), jobs, max_batch, linger };
+                drop(runner.shutdown.spawn(collector.run()));
+                batches.insert(spec.kind.clone(), sender);
+            }
+        }
+        Arc::new(Self { runner, registry, limits, store, batches })
+    }
+
+    /// Takes an entry in; it goes its way in a task of its own.
+    pub(crate) fn accept(self: &Arc<Self>, holding: &Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
+        if !holding.receive(Held { priority: entry.priority, entry: entry.id.clone() }) {
+            return; // already in hand: claimed anew by ourselves
+        }
+        let (executor, holding) = (Arc::clone(self), Arc::clone(holding));
+        drop(self.runner.shutdown.spawn(async move { executor.process(holding, entry, slot, origin).await }));
+    }
+
+    async fn process(&self, holding: Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
+        let (delivery, admitted) = admit(&holding, entry, &self.registry, (&self.limits, self.runner.clock.now_ms()));
+        if origin == Origin::Reclaimed {
+            match self.known(&delivery).await {
+                Known::Result(stored) => return self.settle(delivery, Verdict::Known(stored)).await,
+                Known::Unasked => return self.runner.release(&delivery).await,
+                Known::Nothing => {}
+            }
+        }
+        match admitted {
+            Admitted::Settle(verdict) => self.settle(delivery, verdict).await,
+            Admitted::Run(handler, payload) => self.start_one(Ready { delivery, handler, payload, slot }).await,
+        }
+    }
+
+    async fn start_one(&self, ready: Ready<C>) {
+        match self.batches.get(&ready.delivery.envelope.kind) {
+            // One that a worker died of runs alone.
+            Some(batch) if ready.delivery.n_crashes == 0 => drop(batch.send(ready).await),
+            _ => self.runner.run(ready).await,
+        }
+    }
+
+    async fn settle(&self, delivery: Delivery, verdict: Verdict) {
+        let now_ms = self.runner.clock.now_ms();
+        let timings = Timings { queued_ms: delivery.queued_ms, started_ms: 0, finished_ms: now_ms };
+        if let Verdict::Dead(status, error) = &verdict {
+            tracing::warn!(job.id = %delivery.envelope.id, status = status.as_str(), class = error.class, reason = error.chain.first(), "a job cannot be run");
+        }
+        self.runner.settle(Settlement { delivery, retry: RetryPolicy::NEVER, timings, verdict }).await;
+    }
+
+    /// The result that an earlier delivery committed; asks until Postgres answers or we stop.
+    async fn known(&self, delivery: &Delivery) -> Known {
+        let id = delivery.envelope.id;
+        let ask = async {
+            loop {
+                match self.store.results(&[id]).await {
+                    Ok(mut results) => return results.remove(&id),
+                    Err(error) => {
+                        metrics::role_failed("executor");
+                        tracing::warn!(%error, job.id = %id, "could not look for a committed result; asking again");
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                }
+            }
+        };
+        match self.runner.shutdown.run_until_stopped(ask).await {
+            Some(Some(stored)) => Known::Result(stored),
+            Some(None) => Known::Nothing,
+            None => Known::Unasked,
+        }
+    }
+}
+
+enum Known {
+    Result(StoredResult),
+    Nothing,
+    Unasked,
+}

@@ -1,0 +1,256 @@
+//! What a job author writes: a payload type, what runs, and what rows its output writes.
+
+use std::{any::Any, future::Future, marker::PhantomData, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    envelope::Envelope,
+    job::{JobId, Kind, QueueName},
+    outcome::JobError,
+    retry::RetryPolicy,
+    store::{StoreError, Tx},
+};
+
+/// A job: its serialisable payload, a few constants and what it does.
+pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
+    /// Its kind, such as `memory.add`.
+    const KIND: &'static str;
+    /// The queue it waits in.
+    const QUEUE: QueueName;
+    /// The longest that one attempt may run.
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    /// When it is tried again.
+    const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
+    /// What it needs to run: clients, settings.
+    type Context: Send + Sync + 'static;
+    /// What it gives.
+    type Output: Output;
+
+    /// Checks what the schema cannot say.
+    ///
+    /// # Errors
+    /// What is wrong with which field, and what was expected.
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Runs one attempt. `?` means: try again.
+    fn run(self, attempt: &Attempt<Self::Context>) -> impl Future<Output = Result<Self::Output, JobError>> + Send;
+}
+
+/// A job that is cheaper together: many at once, each with an outcome of its own.
+pub trait BatchJob: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
+    /// Its kind.
+    const KIND: &'static str;
+    /// The queue it waits in.
+    const QUEUE: QueueName;
+    /// The longest that one batch may run.
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    /// When one is tried again.
+    const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
+    /// The most jobs a batch.
+    const MAX_BATCH: usize;
+    /// How long the first of a batch waits for others.
+    const LINGER: Duration;
+    /// What it needs to run.
+    type Context: Send + Sync + 'static;
+    /// What each gives.
+    type Output: Output;
+
+    /// Checks what the schema cannot say.
+    ///
+    /// # Errors
+    /// What is wrong with which field, and what was expected.
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Runs a batch; gives as many outcomes as it got jobs, in the same order.
+    fn run_batch(batch: Vec<(Self, Attempt<Self::Context>)>) -> impl Future<Output = Vec<Result<Self::Output, JobError>>> + Send;
+}
+
+/// What a job gives: its result, and perhaps rows of its own.
+pub trait Output: Serialize + JsonSchema + Send + Sync + 'static {
+    /// Whether it has rows of its own.
+    const HAS_ROWS: bool = false;
+
+    /// Writes the rows of many outputs inside their settlement's transaction, and may complete the outputs by what it learnt.
+    ///
+    /// # Errors
+    /// What Postgres refused: then none of the transaction's results is kept.
+    fn write_rows(outputs: Vec<(JobId, &mut Self)>, tx: &mut Tx) -> impl Future<Output = Result<(), StoreError>> + Send
+    where
+        Self: Sized,
+    {
+        let _ = (outputs, tx);
+        std::future::ready(Ok(()))
+    }
+}
+
+/// One run of a job, and what it needs.
+pub struct Attempt<C> {
+    /// Which job.
+    pub id: JobId,
+    /// The first attempt is 1.
+    pub number: u32,
+    /// Whose job.
+    pub user_id: Option<String>,
+    /// W3C Trace Context of the submitter.
+    pub traceparent: Option<String>,
+    pub(crate) context: Arc<C>,
+}
+
+impl<C> Attempt<C> {
+    /// What the job needs to run.
+    pub fn context(&self) -> &C {
+        &self.context
+    }
+}
+
+/// What an attempt produced: its result as JSON, and the output itself where rows have yet to be written.
+pub(crate) struct Produced {
+    pub(crate) result: serde_json::Value,
+    pub(crate) rows: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Produced {
+    fn of<O: Output>(output: O) -> Result<Self, JobError> {
+        if O::HAS_ROWS {
+            return Ok(Self { result: serde_json::Value::Null, rows: Some(Box::new(output)) });
+        }
+        let result = serde_json::to_value(&output).map_err(|error| JobError::discard(error).class("result"))?;
+        Ok(Self { result, rows: None })
+    }
+}
+
+/// What the engine has to know of a kind.
+#[derive(Clone, Debug)]
+pub struct KindSpec {
+    /// The kind.
+    pub kind: Kind,
+    /// Its queue.
+    pub queue: QueueName,
+    /// The longest that one attempt may run.
+    pub timeout: Duration,
+    /// When it is tried again.
+    pub retry: RetryPolicy,
+    /// The most jobs a batch, and how long the first waits for others.
+    pub batch: Option<(usize, Duration)>,
+    /// The payload's JSON Schema.
+    pub payload: Schema,
+    /// The result's JSON Schema.
+    pub output: Schema,
+}
+
+pub(crate) type Payload = Box<dyn Any + Send>;
+pub(crate) type Outcomes = Vec<Result<Produced, JobError>>;
+
+/// A kind, its types forgotten.
+pub(crate) trait Handler<C>: Send + Sync {
+    fn spec(&self) -> &KindSpec;
+    fn decode(&self, envelope: &Envelope) -> Result<Payload, String>;
+    fn run(&self, jobs: Vec<(Payload, Attempt<C>)>) -> BoxFuture<'static, Outcomes>;
+    fn write_rows<'a>(&'a self, outputs: Vec<(JobId, &'a mut Produced)>, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+pub(crate) struct Single<J>(KindSpec, PhantomData<fn() -> J>);
+pub(crate) struct Batched<J>(KindSpec, PhantomData<fn() -> J>);
+
+impl<J: Job> Single<J> {
+    pub(crate) fn new() -> Self {
+        let spec = KindSpec {
+            kind: Kind::from_static(J::KIND),
+            queue: J::QUEUE,
+            timeout: J::TIMEOUT,
+            retry: J::RETRY,
+            batch: None,
+            payload: schema_for!(J),
+            output: schema_for!(J::Output),
+        };
+        Self(spec, PhantomData)
+    }
+}
+
+impl<J: BatchJob> Batched<J> {
+    pub(crate) fn new() -> Self {
+        let spec = KindSpec {
+            kind: Kind::from_static(J::KIND),
+            queue: J::QUEUE,
+            timeout: J::TIMEOUT,
+            retry: J::RETRY,
+            batch: Some((J::MAX_BATCH, J::LINGER)),
+            payload: schema_for!(J),
+            output: schema_for!(J::Output),
+        };
+        Self(spec, PhantomData)
+    }
+}
+
+fn decoded<T: DeserializeOwned + Send + 'static>(envelope: &Envelope, validate: fn(&T) -> Result<(), String>) -> Result<Payload, String> {
+    let payload: T = envelope.payload().map_err(|error| error.to_string())?;
+    validate(&payload)?;
+    Ok(Box::new(payload))
+}
+
+const DECODED_HERE: &str = "a payload is run by the handler that decoded it";
+
+impl<J: Job> Handler<J::Context> for Single<J> {
+    fn spec(&self) -> &KindSpec {
+        &self.0
+    }
+
+    fn decode(&self, envelope: &Envelope) -> Result<Payload, String> {
+        decoded::<J>(envelope, J::validate)
+    }
+
+    fn run(&self, jobs: Vec<(Payload, Attempt<J::Context>)>) -> BoxFuture<'static, Outcomes> {
+        Box::pin(async move {
+            let mut outcomes = Vec::with_capacity(jobs.len());
+            for (payload, attempt) in jobs {
+                let job = payload.downcast::<J>().expect(DECODED_HERE);
+                outcomes.push(job.run(&attempt).await.and_then(Produced::of));
+            }
+            outcomes
+        })
+    }
+
+    fn write_rows<'a>(&'a self, outputs: Vec<(JobId, &'a mut Produced)>, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(write_rows::<J::Output>(outputs, tx))
+    }
+}
+
+impl<J: BatchJob> Handler<J::Context> for Batched<J> {
+    fn spec(&self) -> &KindSpec {
+        &self.0
+    }
+
+    fn decode(&self, envelope: &Envelope) -> Result<Payload, String> {
+        decoded::<J>(envelope, J::validate)
+    }
+
+    fn run(&self, jobs: Vec<(Payload, Attempt<J::Context>)>) -> BoxFuture<'static, Outcomes> {
+        Box::pin(async move {
+            let jobs = jobs.into_iter().map(|(payload, attempt)| (*payload.downcast::<J>().expect(DECODED_HERE), attempt)).collect();
+            J::run_batch(jobs).await.into_iter().map(|outcome| outcome.and_then(Produced::of)).collect()
+        })
+    }
+
+    fn write_rows<'a>(&'a self, outputs: Vec<(JobId, &'a mut Produced)>, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(write_rows::<J::Output>(outputs, tx))
+    }
+}
+
+/// Writes the rows, then reads the results anew: writing may have completed them.
+async fn write_rows<O: Output>(mut outputs: Vec<(JobId, &mut Produced)>, tx: &mut Tx) -> Result<(), StoreError> {
+    let typed = outputs.iter_mut().filter_map(|(id, produced)| Some((*id, produced.rows.as_mut()?.downcast_mut::<O>()?)));
+    O::write_rows(typed.collect(), tx).await?;
+    for (_, produced) in outputs {
+        let Some(output) = produced.rows.as_ref().and_then(|rows| rows.downcast_ref::<O>()) else { continue };
+        // An output that cannot be represented is no reason to lose its rows: its result is null.
+        produced.result = serde_json::to_value(output).unwrap_or_default();
+    }
+    Ok(())
+}

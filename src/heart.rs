@@ -1,0 +1,46 @@
+//! Tells the fleet that this worker lives, once a second and partition.
+//!
+//! Promise: beats as long as the process can run, whatever Postgres does; a beat that the server heard
+//! renews the lease. Never beats for a worker that has said goodbye.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::{clock::ServerClock, holding::Holding, shutdown::Shutdown, telemetry::metrics};
+
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Beats for one partition.
+pub(crate) struct Heart {
+    pub(crate) holding: Arc<Holding>,
+    pub(crate) clock: Arc<ServerClock>,
+    pub(crate) worker: Arc<str>,
+}
+
+impl Heart {
+    /// The first beat, before anything is taken.
+    pub(crate) async fn begin(&self) -> Result<(), crate::broker::BrokerError> {
+        // The lease runs from before the question: the answer may have been long on its way.
+        let asked = Instant::now();
+        let now_ms = self.holding.partition.beat(&self.worker).await?;
+        self.clock.heard(now_ms);
+        self.holding.beaten(asked.into_std());
+        Ok(())
+    }
+
+    /// Ends when told to stop, and tells the server so.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let mut ticks = interval(BEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
+            if let Err(error) = self.begin().await {
+                metrics::role_failed("heart");
+                tracing::warn!(%error, partition = %self.holding.partition.tag, "the server did not hear our heart");
+            }
+        }
+        if let Err(error) = self.holding.partition.stop_beating(&self.worker).await {
+            tracing::warn!(%error, "could not say that this worker is gone; its lease runs out instead");
+        }
+    }
+}

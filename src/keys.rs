@@ -1,0 +1,154 @@
+//! Every key and channel of the service, built here and nowhere else.
+//!
+//! Promise: all keys of a partition share one hash tag, so that one script may touch them all, on one
+//! Dragonfly thread and in one cluster slot.
+
+use crate::{
+    job::{JobId, Kind, Priority, QueueName},
+    partition::Tag,
+};
+
+/// The consumer group of every job stream.
+pub const GROUP: &str = "workers";
+
+/// The consumer that holds deliveries handed back unstarted. It never beats, so anyone claims its entries at once.
+pub const RELEASED: &str = "released";
+
+/// The one field of a stream entry; its value is the envelope.
+pub const JOB_FIELD: &str = "job";
+
+/// The field of a `done` entry: an array of completions.
+pub const BATCH_FIELD: &str = "batch";
+
+/// The field of a `dead` entry: a dead letter.
+pub const LETTER_FIELD: &str = "letter";
+
+/// Builds names under one prefix; tests isolate themselves by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Keys that begin with `prefix`, which ends in a separator (`tripsage:`).
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// The prefix itself.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// hash: queue → its partitions' tags, separated by spaces. Written by workers at start, never deleted.
+    pub fn queues(&self) -> String {
+        format!("{}queues", self.prefix)
+    }
+
+    /// channel: completions of a queue, arrays.
+    pub fn done_channel(&self, queue: &QueueName) -> String {
+        format!("{}done:{queue}", self.prefix)
+    }
+
+    /// channel: completions of a kind, arrays.
+    pub fn kind_channel(&self, kind: &Kind) -> String {
+        format!("{}done:kind:{kind}", self.prefix)
+    }
+
+    /// channel: the completion of one job that asked for it with `notify: ["job"]`.
+    pub fn job_channel(&self, id: JobId) -> String {
+        format!("{}done:job:{id}", self.prefix)
+    }
+
+    /// channel: completions of a user's jobs that asked for it with `notify: ["user"]`.
+    pub fn user_channel(&self, user: &str) -> String {
+        format!("{}done:user:{user}", self.prefix)
+    }
+
+    /// channel: completions of jobs that asked for it with `notify: ["reply:<name>"]`.
+    pub fn reply_channel(&self, name: &str) -> String {
+        format!("{}done:reply:{name}", self.prefix)
+    }
+
+    /// channel: goodbyes and other words between workers, JSON.
+    pub fn control_channel(&self) -> String {
+        format!("{}control", self.prefix)
+    }
+
+    /// The keys of one partition.
+    pub fn partition(&self, tag: &Tag) -> PartitionKeys {
+        let key = |name: &str| format!("{}{{{tag}}}:{name}", self.prefix);
+        PartitionKeys {
+            lanes: Priority::ALL.map(|priority| key(priority.as_str())),
+            later: key("later"),
+            later_jobs: key("later:jobs"),
+            live: key("live"),
+            crashes: key("crashes"),
+            dead: key("dead"),
+            done: key("done"),
+            control: key("control"),
+        }
+    }
+
+    /// The keys of one cache entry: the value, and the lock that lets one of the fleet refresh it.
+    ///
+    /// string, expires at its hard expiry; string, expires by itself. `name` is the canonical name
+    /// `namespace:entity_type:operation_type:params_hash`.
+    pub fn cache(&self, name: &str) -> CacheKeys {
+        CacheKeys {
+            value: format!("{}{{{name}}}:cache", self.prefix),
+            refresh: format!("{}{{{name}}}:refresh", self.prefix),
+        }
+    }
+}
+
+/// The keys of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionKeys {
+    /// streams, group `workers`: ready jobs, high, normal, low. Never trimmed; an entry is deleted by the step that acknowledges it.
+    pub lanes: [String; 3],
+    /// zset: job id → due time in ms of the server's clock. Deleted by `promote`.
+    pub later: String,
+    /// hash: job id → lane digit and envelope bytes of a delayed job. Deleted by `promote`.
+    pub later_jobs: String,
+    /// zset: consumer → last heartbeat in ms of the server's clock. A dead consumer's is deleted by `reclaim`.
+    pub live: String,
+    /// hash: lane and entry id → how often its worker died while it held the entry. Deleted by `settle`.
+    pub crashes: String,
+    /// stream: dead letters. Deleted by redrive and purge alone.
+    pub dead: String,
+    /// stream: arrays of completions for replay, bounded by time.
+    pub done: String,
+    /// hash: the sequence number of the last completion.
+    pub control: String,
+}
+
+impl PartitionKeys {
+    /// The stream of a priority.
+    pub fn lane(&self, priority: Priority) -> &str {
+        &self.lanes[usize::from(priority.lane()) - 1]
+    }
+}
+
+/// The keys of one cache entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheKeys {
+    /// string: the sealed entry.
+    pub value: String,
+    /// string: who refreshes it now.
+    pub refresh: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_partition_share_its_tag() {
+        let tag = Tag::parse("search~0").expect("a tag");
+        let keys = Keys::new("tripsage:").partition(&tag);
+        assert_eq!(keys.lane(Priority::Normal), "tripsage:{search~0}:normal");
+        let others = [&keys.later, &keys.later_jobs, &keys.live, &keys.crashes, &keys.dead, &keys.done, &keys.control];
+        assert!(keys.lanes.iter().chain(others).all(|key| key.starts_with("tripsage:{search~0}:")));
+    }
+}

@@ -1,0 +1,46 @@
+//! Makes delayed jobs ready when they are due, by the server's clock.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    broker::{BrokerError, MAX_PER_SCRIPT},
+    holding::Holding,
+    shutdown::Shutdown,
+    telemetry::metrics,
+};
+
+/// The longest that a job, scheduled by somebody else meanwhile, can be overlooked.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Promotes the delayed jobs of one partition.
+pub(crate) struct Promoter {
+    pub(crate) holding: Arc<Holding>,
+}
+
+impl Promoter {
+    /// Ends when told to stop. Every worker promotes; the script makes sure that each job is moved once.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let mut pause = Duration::ZERO;
+        while shutdown.run_until_stopped(tokio::time::sleep(pause)).await.is_some() {
+            pause = match self.promote().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    metrics::role_failed("promoter");
+                    tracing::warn!(%error, partition = %self.holding.partition.tag, "could not make delayed jobs ready; trying again");
+                    LOOK * 2
+                }
+            };
+        }
+    }
+
+    async fn promote(&self) -> Result<Duration, BrokerError> {
+        let promoted = self.holding.partition.promote().await?;
+        if promoted.n_moved > 0 {
+            metrics::jobs_promoted(&self.holding.partition.queue, promoted.n_moved);
+        }
+        if promoted.n_moved >= MAX_PER_SCRIPT {
+            return Ok(Duration::ZERO);
+        }
+        Ok(promoted.next_due.unwrap_or(LOOK).clamp(Duration::from_millis(1), LOOK))
+    }
+}

@@ -1,0 +1,180 @@
+//! The first half of a settlement: one Postgres transaction for the whole batch.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+
+use super::{Lane, pause, write};
+use crate::{
+    handler::{Handler, Produced},
+    job::{JobId, Kind},
+    outcome::JobError,
+    registry::Found,
+    settlement::{Circumstance, Settlement, Verdict, after_failure},
+    store::{ResultRow, StoreError, StoreErrorKind, Tx},
+    telemetry::metrics,
+};
+
+impl<C: Send + Sync + 'static> Lane<C> {
+    /// Commits what has to be committed; gives what may be acknowledged now.
+    pub(super) async fn commit(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
+        let mut batch = self.still_ours(batch).await;
+        let begun = Instant::now();
+        if batch.iter().any(needs_commit) && self.commit_all(&mut batch).await.is_err() {
+            for settlement in &batch {
+                settlement.delivery.holding.put_down(&settlement.delivery.held);
+            }
+            return Vec::new();
+        }
+        metrics::settle_step("commit", batch.len(), begun.elapsed());
+        batch
+    }
+
+    /// Where our heart was not heard lately, somebody may have claimed our deliveries: asks the server which are ours.
+    async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
+        let now = Instant::now();
+        let (mut ours, stale): (Vec<_>, Vec<_>) = batch.into_iter().partition(|settlement| settlement.delivery.holding.is_fresh(now, self.lease));
+        let mut owned = HashSet::new();
+        let mut asked = HashSet::new();
+        for settlement in &stale {
+            let holding = &settlement.delivery.holding;
+            if asked.insert(holding.partition.tag.clone()) {
+                let Some(held) = self.ask_owned(holding).await else { continue };
+                owned.extend(held.into_iter().map(|held| (holding.partition.tag.clone(), held)));
+            }
+        }
+        for settlement in stale {
+            let delivery = &settlement.delivery;
+            if owned.contains(&(delivery.holding.partition.tag.clone(), delivery.held.clone())) {
+                ours.push(settlement);
+            } else {
+                tracing::warn!(job.id = %delivery.envelope.id, "this worker's lease ran out and the job is somebody else's now: its outcome is dropped");
+                metrics::settled("not_owned", 1);
+                delivery.holding.put_down(&delivery.held);
+            }
+        }
+        ours
+    }
+
+    async fn ask_owned(&self, holding: &crate::holding::Holding) -> Option<Vec<crate::broker::Held>> {
+        for n_failures in 0.. {
+            match holding.partition.strays(&self.context.consumer, Duration::ZERO).await {
+                Ok(held) => return Some(held),
+                Err(error) if error.kind() == crate::broker::BrokerErrorKind::Unreachable => {
+                    metrics::role_failed("settler");
+                    self.shutdown.run_until_expired(tokio::time::sleep(pause(n_failures))).await?;
+                }
+                Err(_) => return None, // the stream is gone, and what we owned with it
+            }
+        }
+        None
+    }
+
+    /// Commits a batch; outages are waited out, a batch with a bad row is halved until the row stands alone.
+    fn commit_all<'a>(&'a self, batch: &'a mut [Settlement]) -> BoxFuture<'a, Result<(), GivenUp>> {
+        Box::pin(async move {
+            for n_failures in 0.. {
+                let Err(error) = self.commit_once(batch).await else { return Ok(()) };
+                if error.kind() == StoreErrorKind::Data {
+                    return self.halve(batch, &error).await;
+                }
+                metrics::role_failed("settler");
+                tracing::warn!(%error, n_jobs = batch.len(), "could not commit results; they wait");
+                let waited = self.shutdown.run_until_expired(tokio::time::sleep(pause(n_failures))).await;
+                waited.ok_or(GivenUp)?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn halve(&self, batch: &mut [Settlement], error: &StoreError) -> Result<(), GivenUp> {
+        if let [single] = batch {
+            let at = Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
+            tracing::error!(job.id = %single.delivery.envelope.id, %error, "Postgres refuses this job's rows");
+            let refused = JobError::retry(format!("Postgres refuses its rows: {error}")).class("rows");
+            single.verdict = after_failure(&refused, &single.delivery.envelope.options, &single.retry, &at);
+            return if needs_commit(single) && !matches!(single.verdict, Verdict::Done(_)) { self.commit_all(batch).await } else { Ok(()) };
+        }
+        let (left, right) = batch.split_at_mut(batch.len() / 2);
+        self.commit_all(left).await?;
+        self.commit_all(right).await
+    }
+
+    async fn commit_once(&self, batch: &mut [Settlement]) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        let conflicting = self.write_results(batch, &mut tx).await?;
+        let dead: Vec<_> = batch.iter().filter_map(write::dead_row).collect();
+        if !dead.is_empty() {
+            tx.bury(&dead).await?;
+        }
+        tx.commit().await?;
+        self.adopt(batch, &conflicting).await
+    }
+
+    /// Writes results and their rows; gives the places in the batch of jobs that have a result already.
+    async fn write_results(&self, batch: &mut [Settlement], tx: &mut Tx) -> Result<Vec<usize>, StoreError> {
+        let rows: Vec<ResultRow> = batch.iter().filter_map(|settlement| write::result_row(settlement, &self.context.consumer)).collect();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut inserted = tx.insert_results(&rows).await?;
+        let (mut conflicting, mut returned) = (Vec::new(), Vec::new());
+        let mut with_rows: BTreeMap<Kind, Vec<(JobId, &mut Produced)>> = BTreeMap::new();
+        for (place, Settlement { delivery, verdict, .. }) in batch.iter_mut().enumerate() {
+            let Verdict::Done(produced) = verdict else { continue };
+            let id = delivery.envelope.id;
+            // The same job twice in one batch: the first one's rows count.
+            if !inserted.remove(&id) {
+                conflicting.push(place);
+                continue;
+            }
+            if delivery.has_history() {
+                returned.push(id);
+            }
+            if produced.rows.is_some() {
+                with_rows.entry(delivery.envelope.kind.clone()).or_default().push((id, produced));
+            }
+        }
+        for (kind, outputs) in with_rows {
+            let Found::Known(handler) = self.registry.find(&kind) else { continue };
+            write_rows(handler, outputs, tx).await?;
+        }
+        if !returned.is_empty() {
+            tx.unbury(&returned).await?;
+        }
+        Ok(conflicting)
+    }
+
+    /// A job that had a result already keeps it: the completion speaks of what is committed.
+    async fn adopt(&self, batch: &mut [Settlement], conflicting: &[usize]) -> Result<(), StoreError> {
+        if conflicting.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<JobId> = conflicting.iter().map(|&place| batch[place].delivery.envelope.id).collect();
+        let stored = self.store.results(&ids).await?;
+        for (&place, id) in conflicting.iter().zip(&ids) {
+            if let Some(stored) = stored.get(id) {
+                batch[place].verdict = Verdict::Known(stored.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn write_rows<C>(handler: Arc<dyn Handler<C>>, mut outputs: Vec<(JobId, &mut Produced)>, tx: &mut Tx) -> Result<(), StoreError> {
+    let borrowed = outputs.iter_mut().map(|(id, produced)| (*id, &mut **produced)).collect();
+    handler.write_rows(borrowed, tx).await?;
+    let results: Vec<_> = outputs.iter().map(|(id, produced)| (*id, produced.result.clone())).collect();
+    tx.complete_results(&results).await
+}
+
+fn needs_commit(settlement: &Settlement) -> bool {
+    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..))
+}
+
+/// The drain deadline passed before Postgres answered.
+struct GivenUp;

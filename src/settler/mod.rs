@@ -1,0 +1,83 @@
+//! Settles what handlers said: first Postgres, then Dragonfly, in batches.
+//!
+//! Promise: nothing is acknowledged before its result is committed; a result and its rows commit
+//! together, at most once a job; an owner whose lease ran out commits nothing and settles nothing.
+//! Never loses an outcome to an outage: it waits, and intake waits behind it. What is still unsettled
+//! when the drain deadline passes stays unacknowledged and runs elsewhere.
+//!
+//! Batches form by themselves: an outcome that finds a free lane goes at once, those that come while
+//! both lanes are busy go together.
+
+mod acknowledge;
+mod commit;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    broker::SettleContext,
+    clock::ServerClock,
+    keys::Keys,
+    registry::Registry,
+    settlement::Settlement,
+    shutdown::Shutdown,
+    store::Store,
+};
+
+/// Settlements that overlap: one commits while the other acknowledges.
+const LANES: usize = 2;
+
+/// Settles one queue's outcomes.
+pub(crate) struct Settler<C> {
+    pub(crate) outcomes: mpsc::Receiver<Settlement>,
+    pub(crate) lane: Arc<Lane<C>>,
+    pub(crate) max_batch: usize,
+}
+
+/// What a lane needs to settle a batch.
+pub(crate) struct Lane<C> {
+    pub(crate) registry: Arc<Registry<C>>,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<ServerClock>,
+    pub(crate) keys: Keys,
+    pub(crate) context: SettleContext,
+    pub(crate) lease: Duration,
+    pub(crate) inline_result_bytes: usize,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl<C: Send + Sync + 'static> Settler<C> {
+    /// Ends when nobody can send outcomes any more and all are settled.
+    pub(crate) async fn run(mut self) {
+        let lanes = Arc::new(Semaphore::new(LANES));
+        loop {
+            let free = Arc::clone(&lanes).acquire_owned().await.expect("the semaphore is never closed");
+            let mut batch = Vec::new();
+            if self.outcomes.recv_many(&mut batch, self.max_batch).await == 0 {
+                break;
+            }
+            let lane = Arc::clone(&self.lane);
+            let tasks = lane.shutdown.clone();
+            drop(tasks.spawn(async move {
+                lane.settle(batch).await;
+                drop(free);
+            }));
+        }
+        drop(lanes.acquire_many(u32::try_from(LANES).expect("two")).await);
+    }
+}
+
+impl<C: Send + Sync + 'static> Lane<C> {
+    async fn settle(self: &Arc<Self>, batch: Vec<Settlement>) {
+        let committed = self.commit(batch).await;
+        self.acknowledge(committed).await;
+    }
+}
+
+/// A wait between tries: 50 ms doubling to 2 s, half of it jitter.
+fn pause(n_failures: u32) -> Duration {
+    let bound = Duration::from_millis(50) * (1 << n_failures.min(5));
+    bound.mul_f64(0.5 + fastrand::f64() / 2.0)
+}

@@ -1,0 +1,149 @@
+//! What a settlement writes: a result's row, a dead letter, the envelope of the next attempt, a completion.
+//!
+//! Pure: the same settlement gives the same bytes, however often it is tried.
+
+use bytes::Bytes;
+
+use crate::{
+    broker::{Finish, SettleContext, Settling, Verb, with_lane},
+    completion::{Completion, write_open},
+    handler::Produced,
+    keys::Keys,
+    letter::Letter,
+    outcome::{AttemptError, Status},
+    settlement::{Delivery, Settlement, Verdict},
+    store::{DeadRow, ResultRow, StoredResult},
+};
+
+/// The row of a job that is done.
+pub(super) fn result_row(settlement: &Settlement, worker: &str) -> Option<ResultRow> {
+    let Verdict::Done(produced) = &settlement.verdict else { return None };
+    let delivery = &settlement.delivery;
+    Some(ResultRow {
+        id: delivery.envelope.id,
+        queue: delivery.holding.partition.queue.to_string(),
+        kind: delivery.envelope.kind.to_string(),
+        user_id: delivery.envelope.options.user_id.clone(),
+        attempt: delivery.attempt(),
+        result: produced.result.clone(),
+        worker: worker.to_owned(),
+        timings: settlement.timings,
+    })
+}
+
+/// The mirror of a job that is given up.
+pub(super) fn dead_row(settlement: &Settlement) -> Option<DeadRow> {
+    let Verdict::Dead(status, error) = &settlement.verdict else { return None };
+    let delivery = &settlement.delivery;
+    let options = &delivery.envelope.options;
+    Some(DeadRow {
+        id: delivery.envelope.id,
+        queue: delivery.holding.partition.queue.to_string(),
+        partition: delivery.holding.partition.tag.to_string(),
+        kind: kind_of(delivery),
+        user_id: options.user_id.clone(),
+        status: status.as_str(),
+        class: error.class.clone(),
+        error: error.chain.join(": "),
+        attempt: error.attempt,
+        letter: letter(delivery, *status, error).to_vec(),
+        traceparent: options.traceparent.clone(),
+    })
+}
+
+fn kind_of(delivery: &Delivery) -> String {
+    if delivery.unreadable.is_some() { String::new() } else { delivery.envelope.kind.to_string() }
+}
+
+fn letter(delivery: &Delivery, status: Status, error: &AttemptError) -> Bytes {
+    let mut errors = delivery.envelope.options.errors.clone();
+    errors.push(error.clone());
+    let letter = Letter {
+        id: delivery.envelope.id,
+        queue: delivery.holding.partition.queue.clone(),
+        kind: delivery.unreadable.is_none().then(|| delivery.envelope.kind.clone()),
+        status,
+        errors,
+        died_at_ms: error.at_ms,
+        envelope: delivery.unreadable.clone().unwrap_or_else(|| delivery.envelope.write()).to_vec(),
+    };
+    letter.write()
+}
+
+/// What the settle script is told.
+pub(super) fn settling(settlement: &Settlement, context: &SettleContext, keys: &Keys, inline_result_bytes: usize) -> Settling {
+    let delivery = &settlement.delivery;
+    let verb = match &settlement.verdict {
+        Verdict::Done(_) | Verdict::Known(_) => Verb::Done,
+        Verdict::Retry(delay, error) => Verb::Later(*delay, with_lane(delivery.held.priority, &next_attempt(delivery, error))),
+        Verdict::Snooze(delay) => Verb::Later(*delay, with_lane(delivery.held.priority, &as_it_came(delivery))),
+        Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
+    };
+    let finish = completion(settlement, context).map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
+    Settling { held: delivery.held.clone(), id: delivery.envelope.id, verb, finish, n_crashes: delivery.n_crashes }
+}
+
+fn next_attempt(delivery: &Delivery, error: &AttemptError) -> Bytes {
+    let mut envelope = delivery.envelope.clone();
+    envelope.options.failed_attempts += 1;
+    envelope.options.errors.push(error.clone());
+    envelope.write()
+}
+
+fn as_it_came(delivery: &Delivery) -> Bytes {
+    delivery.unreadable.clone().unwrap_or_else(|| delivery.envelope.write())
+}
+
+fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Completion> {
+    let Settlement { delivery, verdict, timings, .. } = settlement;
+    let (status, attempt, result, error) = match verdict {
+        Verdict::Done(Produced { result, .. }) => (Status::Done, delivery.attempt(), Some(result.clone()), None),
+        Verdict::Known(StoredResult { attempt, result, .. }) => (Status::Done, *attempt, Some(result.clone()), None),
+        Verdict::Dead(status, error) => (*status, error.attempt, None, Some(error.clone())),
+        Verdict::Retry(..) | Verdict::Snooze(_) => return None,
+    };
+    let (timings, worker) = match verdict {
+        Verdict::Known(stored) => (stored.timings, stored.worker.clone()),
+        _ => (*timings, context.consumer.clone()),
+    };
+    let options = &delivery.envelope.options;
+    Some(Completion {
+        id: delivery.envelope.id,
+        kind: delivery.envelope.kind.clone(),
+        queue: delivery.holding.partition.queue.clone(),
+        status,
+        attempt,
+        result,
+        result_ref: None,
+        error,
+        timings,
+        user_id: options.user_id.clone(),
+        worker,
+        traceparent: options.traceparent.clone(),
+        partition: delivery.holding.partition.tag.to_string(),
+        seq: 0,
+    })
+}
+
+/// Room for everything in a completion but its result.
+const OVERHEAD_BYTES: usize = 1_024;
+
+fn finish(completion: &Completion, delivery: &Delivery, (context, keys): (&SettleContext, &Keys), inline_result_bytes: usize) -> Finish {
+    let mut open = write_open(completion, context.format);
+    if open.len() > inline_result_bytes + OVERHEAD_BYTES && completion.result.is_some() {
+        let referred = Completion { result: None, result_ref: Some(format!("job_results/{}", completion.id)), ..completion.clone() };
+        open = write_open(&referred, context.format);
+    }
+    Finish { open: Bytes::from(open), kind_channel: keys.kind_channel(&completion.kind), further: further(delivery, keys) }
+}
+
+/// The channels that the submitter asked for. A name with white space could not be told from two.
+fn further(delivery: &Delivery, keys: &Keys) -> Vec<String> {
+    let options = &delivery.envelope.options;
+    let channel = |wish: &String| match wish.as_str() {
+        "job" => Some(keys.job_channel(delivery.envelope.id)),
+        "user" => options.user_id.as_deref().map(|user| keys.user_channel(user)),
+        other => other.strip_prefix("reply:").map(|name| keys.reply_channel(name)),
+    };
+    options.notify.iter().filter_map(channel).filter(|channel| !channel.contains(char::is_whitespace)).collect()
+}

@@ -1,0 +1,71 @@
+//! The pool of connections to Postgres.
+
+use std::{str::FromStr, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::error::StoreError;
+
+/// Where Postgres is, and how it is used.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// `postgres://user:password@host/database`.
+    pub url: SecretString,
+    /// The most connections at once.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// A connection is replaced after this time.
+    pub recycle: Duration,
+    /// A statement that runs longer is ended by the server.
+    pub statement_timeout: Duration,
+}
+
+/// Postgres. Cheap to clone; clones share the pool.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) pool: PgPool,
+}
+
+impl Store {
+    /// Connects, and proves it with one connection.
+    ///
+    /// # Errors
+    /// Says that the URL is none, or that the server cannot be reached or refuses; never shows the password.
+    pub async fn connect(database: &Database) -> Result<Self, StoreError> {
+        let failed = StoreError::new("connect to Postgres");
+        let options = match PgConnectOptions::from_str(database.url.expose_secret()) {
+            Ok(options) => options,
+            Err(error) => return Err(failed(error)),
+        };
+        let timeout_ms = database.statement_timeout.as_millis().to_string();
+        let options = options.application_name("tripsage").options([("statement_timeout", timeout_ms)]);
+        let pool = PgPoolOptions::new()
+            .max_connections(database.max_connections)
+            .acquire_timeout(database.acquire_timeout)
+            .max_lifetime(database.recycle);
+        Ok(Self { pool: pool.connect_with(options).await.map_err(failed)? })
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.pool).await.map(drop).map_err(StoreError::new("ask Postgres"))
+    }
+
+    /// Closes every connection once it is free.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Connections open now, and how many of them are free.
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+}

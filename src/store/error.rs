@@ -1,0 +1,44 @@
+//! What Postgres said no to, sorted by what can be done about it.
+
+/// A statement or a connection that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct StoreError {
+    doing: &'static str,
+    #[source]
+    source: sqlx::Error,
+}
+
+/// What a caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The server is away, busy, full or cut the work short: the same again, later.
+    Infrastructure,
+    /// The data or the statement: the same again fails again.
+    Data,
+}
+
+/// Error classes that pass by themselves or by an operator's hand (Postgres manual, appendix A): connection,
+/// resources (disk full), intervention (statement time-out, shutdown), system, rollback, lock not available.
+const PASSING: [&str; 6] = ["08", "53", "57", "58", "40", "55"];
+
+impl StoreError {
+    pub(super) fn new(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self { doing, source }
+    }
+
+    /// What can be done about it.
+    pub fn kind(&self) -> StoreErrorKind {
+        let passing = |code: &str| PASSING.iter().any(|class| code.starts_with(class));
+        match &self.source {
+            sqlx::Error::Database(error) if !error.code().is_some_and(|code| passing(&code)) => StoreErrorKind::Data,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Encode(_) | sqlx::Error::Decode(_) => StoreErrorKind::Data,
+            _ => StoreErrorKind::Infrastructure,
+        }
+    }
+
+    /// Postgres' own five-character code, when it answered.
+    pub fn code(&self) -> Option<String> {
+        self.source.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()))
+    }
+}

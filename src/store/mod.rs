@@ -1,0 +1,22 @@
+//! The edge to Postgres: the only place that names its client library.
+//!
+//! Promise: what one settlement writes commits together or not at all. A job's own rows go through
+//! [`Statement`] and [`Tx`]; nothing else of the client library is seen outside.
+
+mod connect;
+mod dead_jobs;
+mod error;
+mod migrate;
+mod results;
+mod statement;
+mod version;
+
+pub use self::{
+    connect::{Database, Store},
+    dead_jobs::{DeadFilter, DeadJob, DeadRow},
+    error::{StoreError, StoreErrorKind},
+    migrate::MigrationState,
+    results::{ResultRow, StoredResult},
+    statement::{Row, Statement, Tx, built, statement},
+    version::{OLDEST_VECTOR, PgVersions},
+};

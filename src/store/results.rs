@@ -1,0 +1,114 @@
+//! The committed results of jobs: at most one a job, the first writer wins.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    connect::Store,
+    error::StoreError,
+    statement::{Tx, statement},
+};
+use crate::{completion::Timings, job::JobId};
+
+/// A result to commit.
+#[derive(Clone, Debug)]
+pub struct ResultRow {
+    /// Whose result.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: String,
+    /// Its kind.
+    pub kind: String,
+    /// Whose job.
+    pub user_id: Option<String>,
+    /// The attempt that produced it.
+    pub attempt: u32,
+    /// The result; null when rows of its own have yet to be written.
+    pub result: serde_json::Value,
+    /// Who ran it.
+    pub worker: String,
+    /// When things happened.
+    pub timings: Timings,
+}
+
+/// A result that is committed already.
+#[derive(Clone, Debug)]
+pub struct StoredResult {
+    /// The attempt that produced it.
+    pub attempt: u32,
+    /// The result.
+    pub result: serde_json::Value,
+    /// Who ran it.
+    pub worker: String,
+    /// When things happened.
+    pub timings: Timings,
+}
+
+const INSERT: &str = "\
+insert into job_results (id, queue, kind, user_id, attempt, result, worker, queued_at, started_at, finished_at) \
+select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) \
+on conflict (id) do nothing returning id";
+
+impl Tx {
+    /// Inserts results; gives the ids of those that had none before. The others keep what they have.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn insert_results(&mut self, rows: &[ResultRow]) -> Result<HashSet<JobId>, StoreError> {
+        let times = |pick: fn(&Timings) -> u64| rows.iter().map(|row| time(pick(&row.timings))).collect::<Vec<_>>();
+        let insert = statement(INSERT)
+            .bind(rows.iter().map(|row| row.id.0).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.queue.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.user_id.as_deref()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| i32::try_from(row.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| &row.result).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.worker.as_str()).collect::<Vec<_>>())
+            .bind(times(|timings| timings.queued_ms))
+            .bind(times(|timings| timings.started_ms))
+            .bind(times(|timings| timings.finished_ms));
+        let inserted = self.fetch(insert).await?;
+        inserted.iter().map(|row| row.get("id").map(JobId)).collect()
+    }
+
+    /// Completes results that were inserted without one in this transaction.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn complete_results(&mut self, results: &[(JobId, serde_json::Value)]) -> Result<(), StoreError> {
+        let complete = statement("update job_results as r set result = n.result from unnest($1::uuid[], $2::jsonb[]) as n (id, result) where r.id = n.id")
+            .bind(results.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+            .bind(results.iter().map(|(_, result)| result).collect::<Vec<_>>());
+        self.execute(complete).await.map(drop)
+    }
+}
+
+impl Store {
+    /// The results among `ids` that are committed.
+    ///
+    /// # Errors
+    /// What Postgres refused, or that it could not be asked.
+    pub async fn results(&self, ids: &[JobId]) -> Result<HashMap<JobId, StoredResult>, StoreError> {
+        let select = statement("select id, attempt, result, worker, queued_at, started_at, finished_at from job_results where id = any($1)")
+            .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let mut results = HashMap::new();
+        for row in self.fetch(select).await? {
+            let attempt = row.get::<i32>("attempt")?;
+            let timings = Timings { queued_ms: ms(row.get("queued_at")?), started_ms: ms(row.get("started_at")?), finished_ms: ms(row.get("finished_at")?) };
+            let result = row.get::<Option<serde_json::Value>>("result")?.unwrap_or_default();
+            let stored = StoredResult { attempt: u32::try_from(attempt).unwrap_or_default(), result, worker: row.get("worker")?, timings };
+            results.insert(JobId(row.get::<Uuid>("id")?), stored);
+        }
+        Ok(results)
+    }
+}
+
+fn time(ms: u64) -> DateTime<Utc> {
+    i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
+}
+
+fn ms(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or_default()
+}

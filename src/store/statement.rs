@@ -1,0 +1,107 @@
+//! Statements of a job's own, alone or inside a settlement's transaction.
+
+use sqlx::{
+    Encode, Postgres, Row as _, Type,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
+
+use super::{connect::Store, error::StoreError};
+
+/// A statement with its parameters. Many rows travel as arrays: `insert … select * from unnest($1::uuid[], $2::text[])`.
+pub struct Statement {
+    query: Query<'static, Postgres, PgArguments>,
+}
+
+/// A statement, its parameters still to be bound as `$1`, `$2`, …
+pub fn statement(sql: &'static str) -> Statement {
+    Statement { query: sqlx::query(sql) }
+}
+
+/// A statement that was put together at run time from parts that are no user's input: a dimension, an index name.
+pub fn built(sql: String) -> Statement {
+    Statement { query: sqlx::query(sqlx::AssertSqlSafe(sql)) }
+}
+
+impl Statement {
+    /// Binds the next parameter.
+    #[must_use]
+    pub fn bind<'t, T: Encode<'t, Postgres> + Type<Postgres>>(mut self, value: T) -> Self {
+        self.query = self.query.bind(value);
+        self
+    }
+}
+
+/// A row of an answer.
+pub struct Row(PgRow);
+
+impl Row {
+    /// The value of a column.
+    ///
+    /// # Errors
+    /// When there is no such column or it is of another type.
+    pub fn get<'r, T: sqlx::Decode<'r, Postgres> + Type<Postgres>>(&'r self, column: &'static str) -> Result<T, StoreError> {
+        self.0.try_get(column).map_err(StoreError::new("read a column"))
+    }
+}
+
+/// An open transaction.
+pub struct Tx {
+    pub(super) inner: sqlx::Transaction<'static, Postgres>,
+}
+
+impl Tx {
+    /// Runs a statement; gives how many rows it touched.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        let done = statement.query.execute(&mut *self.inner).await.map_err(StoreError::new("run a statement"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Runs a statement; gives its rows.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let rows = statement.query.fetch_all(&mut *self.inner).await.map_err(StoreError::new("run a statement"))?;
+        Ok(rows.into_iter().map(Row).collect())
+    }
+
+    /// Makes everything done since [`Store::begin`] last.
+    ///
+    /// # Errors
+    /// When Postgres could not be asked, or refused: then nothing was done.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.inner.commit().await.map_err(StoreError::new("commit"))
+    }
+}
+
+impl Store {
+    /// Opens a transaction; dropped without a commit, it is rolled back.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(Tx { inner: self.pool.begin().await.map_err(StoreError::new("begin a transaction"))? })
+    }
+
+    /// Runs one statement on its own; gives how many rows it touched.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn execute(&self, statement: Statement) -> Result<u64, StoreError> {
+        let done = statement.query.execute(&self.pool).await.map_err(StoreError::new("run a statement"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Runs one statement on its own; gives its rows.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let rows = statement.query.fetch_all(&self.pool).await.map_err(StoreError::new("run a statement"))?;
+        Ok(rows.into_iter().map(Row).collect())
+    }
+}
