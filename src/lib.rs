@@ -18,6 +18,7 @@ pub mod retry;
 // edges
 pub mod broker;
 pub mod clock;
+pub mod config;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -2,6 +2,8 @@
 //!
 //! The engine runs them; this crate says what they are.
 
+pub mod commands;
 pub mod context;
 pub mod embedders;
 pub mod places;
+pub mod settings;
