@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use crate::app::App;
 use crate::settings::{Embedder, Settings};
 
 /// Time limit of a probe of an outside service.
@@ -96,6 +97,37 @@ pub fn report(findings: &[Finding]) -> (String, bool) {
         };
     }
     (text, findings.iter().all(|finding| finding.result.is_ok()))
+}
+
+/// Prints every setting.
+pub fn print(settings: &Settings, json: bool) {
+    if json {
+        println!("{}", show_json(settings));
+    } else {
+        print!("{}", show(settings));
+    }
+}
+
+/// Tries every server and configured provider for real, and prints what was found.
+///
+/// # Errors
+/// When one of them fails.
+pub async fn check_all(app: &App, json: bool) -> anyhow::Result<()> {
+    let mut probes = super::servers::probes(app)?;
+    probes.extend(provider_probes(&app.settings));
+    let findings = check(probes).await;
+    let (text, all_well) = report(&findings);
+    if json {
+        let lines = findings.iter().map(|finding| match &finding.result {
+            Ok(answer) => serde_json::json!({ "name": finding.name, "ok": true, "answer": answer }),
+            Err(reason) => serde_json::json!({ "name": finding.name, "ok": false, "reason": reason }),
+        });
+        println!("{}", serde_json::Value::from(lines.collect::<Vec<_>>()));
+    } else {
+        print!("{text}");
+    }
+    anyhow::ensure!(all_well, "not everything answers");
+    Ok(())
 }
 
 /// Probes of the outside services that are configured: OpenAI where a key is set or its embedder is
