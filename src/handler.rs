@@ -69,7 +69,9 @@ pub trait BatchJob: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     }
 
     /// Runs a batch; gives as many outcomes as it got jobs, in the same order.
-    fn run_batch(batch: Vec<(Self, Attempt<Self::Context>)>) -> impl Future<Output = Vec<Result<Self::Output, JobError>>> + Send;
+    fn run_batch(
+        batch: Vec<(Self, Attempt<Self::Context>)>,
+    ) -> impl Future<Output = Vec<Result<Self::Output, JobError>>> + Send;
 }
 
 /// What a job gives: its result, and perhaps rows of its own.
@@ -98,6 +100,8 @@ pub struct Attempt<C> {
     pub number: u32,
     /// Whose job.
     pub user_id: Option<String>,
+    /// How often the job was put back from the dead letters.
+    pub n_redriven: u32,
     /// W3C Trace Context of the submitter.
     pub traceparent: Option<String>,
     pub(crate) context: Arc<C>,
@@ -153,7 +157,11 @@ pub(crate) trait Handler<C>: Send + Sync {
     fn spec(&self) -> &KindSpec;
     fn decode(&self, envelope: &Envelope) -> Result<Payload, String>;
     fn run(&self, jobs: Vec<(Payload, Attempt<C>)>) -> BoxFuture<'static, Outcomes>;
-    fn write_rows<'a>(&'a self, outputs: Vec<(JobId, &'a mut Produced)>, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn write_rows<'a>(
+        &'a self,
+        outputs: Vec<(JobId, &'a mut Produced)>,
+        tx: &'a mut Tx,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 pub(crate) struct Single<J>(KindSpec, PhantomData<fn() -> J>);
@@ -189,7 +197,10 @@ impl<J: BatchJob> Batched<J> {
     }
 }
 
-fn decoded<T: DeserializeOwned + Send + 'static>(envelope: &Envelope, validate: fn(&T) -> Result<(), String>) -> Result<Payload, String> {
+fn decoded<T: DeserializeOwned + Send + 'static>(
+    envelope: &Envelope,
+    validate: fn(&T) -> Result<(), String>,
+) -> Result<Payload, String> {
     let payload: T = envelope.payload().map_err(|error| error.to_string())?;
     validate(&payload)?;
     Ok(Box::new(payload))
@@ -217,7 +228,11 @@ impl<J: Job> Handler<J::Context> for Single<J> {
         })
     }
 
-    fn write_rows<'a>(&'a self, outputs: Vec<(JobId, &'a mut Produced)>, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_rows<'a>(
+        &'a self,
+        outputs: Vec<(JobId, &'a mut Produced)>,
+        tx: &'a mut Tx,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(write_rows::<J::Output>(outputs, tx))
     }
 }
@@ -233,19 +248,27 @@ impl<J: BatchJob> Handler<J::Context> for Batched<J> {
 
     fn run(&self, jobs: Vec<(Payload, Attempt<J::Context>)>) -> BoxFuture<'static, Outcomes> {
         Box::pin(async move {
-            let jobs = jobs.into_iter().map(|(payload, attempt)| (*payload.downcast::<J>().expect(DECODED_HERE), attempt)).collect();
+            let jobs = jobs
+                .into_iter()
+                .map(|(payload, attempt)| (*payload.downcast::<J>().expect(DECODED_HERE), attempt))
+                .collect();
             J::run_batch(jobs).await.into_iter().map(|outcome| outcome.and_then(Produced::of)).collect()
         })
     }
 
-    fn write_rows<'a>(&'a self, outputs: Vec<(JobId, &'a mut Produced)>, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_rows<'a>(
+        &'a self,
+        outputs: Vec<(JobId, &'a mut Produced)>,
+        tx: &'a mut Tx,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(write_rows::<J::Output>(outputs, tx))
     }
 }
 
 /// Writes the rows, then reads the results anew: writing may have completed them.
 async fn write_rows<O: Output>(mut outputs: Vec<(JobId, &mut Produced)>, tx: &mut Tx) -> Result<(), StoreError> {
-    let typed = outputs.iter_mut().filter_map(|(id, produced)| Some((*id, produced.rows.as_mut()?.downcast_mut::<O>()?)));
+    let typed =
+        outputs.iter_mut().filter_map(|(id, produced)| Some((*id, produced.rows.as_mut()?.downcast_mut::<O>()?)));
     O::write_rows(typed.collect(), tx).await?;
     for (_, produced) in outputs {
         let Some(output) = produced.rows.as_ref().and_then(|rows| rows.downcast_ref::<O>()) else { continue };

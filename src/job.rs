@@ -108,7 +108,9 @@ impl fmt::Display for Kind {
 
 /// Text that is not a name: what it was and what was expected.
 #[derive(Debug, thiserror::Error)]
-#[error("`{text}` is not a name: expected 1 to {max} characters, lower-case letters, digits, `_`{dots}, beginning with a letter")]
+#[error(
+    "`{text}` is not a name: expected 1 to {max} characters, lower-case letters, digits, `_`{dots}, beginning with a letter"
+)]
 pub struct BadName {
     text: String,
     max: usize,

@@ -61,7 +61,13 @@ mod tests {
             queue: QueueName::from_static("search"),
             kind: None,
             status: Status::Dead,
-            errors: vec![AttemptError { attempt: 0, at_ms: 1, class: "unreadable".into(), chain: vec!["x".into()], worker: "w".into() }],
+            errors: vec![AttemptError {
+                attempt: 0,
+                at_ms: 1,
+                class: "unreadable".into(),
+                chain: vec!["x".into()],
+                worker: "w".into(),
+            }],
             died_at_ms: 5,
             envelope: vec![0xc1, 0xff, 0x00],
         };

@@ -18,14 +18,18 @@ pub mod retry;
 // edges
 pub mod broker;
 pub mod clock;
+pub mod config;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 
 // roles
 mod admission;
+pub mod client;
 mod collector;
+pub mod completions;
 mod consumer;
+pub mod dead_letters;
 mod executor;
 pub mod handler;
 mod heart;
@@ -42,3 +46,4 @@ mod slots;
 
 // assembly
 pub mod engine;
+pub mod http;

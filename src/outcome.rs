@@ -66,7 +66,13 @@ impl JobError {
 
     /// The record of this failure, with the error's whole chain of sources.
     pub fn record(&self, attempt: u32, at_ms: u64, worker: &str) -> AttemptError {
-        AttemptError { attempt, at_ms, class: self.class.to_string(), chain: chain(&*self.source), worker: worker.to_owned() }
+        AttemptError {
+            attempt,
+            at_ms,
+            class: self.class.to_string(),
+            chain: chain(&*self.source),
+            worker: worker.to_owned(),
+        }
     }
 }
 
@@ -101,7 +107,11 @@ fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut next = error.source();
     while let Some(source) = next {
-        texts.push(source.to_string());
+        let text = source.to_string();
+        // Many errors say their source themselves.
+        if !texts.iter().any(|said| said.contains(&text)) {
+            texts.push(text);
+        }
         next = source.source();
     }
     texts

@@ -47,7 +47,9 @@ impl fmt::Display for Tag {
 pub fn tags(queue: &QueueName, n_partitions: u16, threads: u16) -> Vec<Tag> {
     let threads = threads.max(1);
     let first = shard(&format!("{queue}~0"), threads);
-    (0..n_partitions.max(1)).map(|number| placed(queue, number, (first + number % threads) % threads, threads)).collect()
+    (0..n_partitions.max(1))
+        .map(|number| placed(queue, number, (first + number % threads) % threads, threads))
+        .collect()
 }
 
 fn placed(queue: &QueueName, number: u16, wanted: u16, threads: u16) -> Tag {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
+    envelope::Envelope,
     handler::{BatchJob, Batched, Handler, Job, KindSpec, Single},
     job::{BadName, Kind, QueueName},
 };
@@ -81,6 +82,15 @@ impl<C: Send + Sync + 'static> Registry<C> {
     /// The kind of this name.
     pub fn spec(&self, kind: &str) -> Option<&KindSpec> {
         self.handlers.values().map(|handler| handler.spec()).find(|spec| spec.kind.as_str() == kind)
+    }
+
+    /// Checks an envelope as a worker would before it runs the job.
+    ///
+    /// # Errors
+    /// What is wrong with its kind or its payload.
+    pub fn check(&self, envelope: &Envelope) -> Result<(), String> {
+        let handler = self.handlers.get(&envelope.kind).ok_or_else(|| format!("no kind `{}`", envelope.kind))?;
+        handler.decode(envelope).map(drop)
     }
 
     pub(crate) fn find(&self, kind: &Kind) -> Found<C> {

@@ -31,7 +31,13 @@ impl RetryPolicy {
     ///
     /// `chance` is drawn evenly from `[0, 1)`; `max_attempts` of the job itself overrides the policy's;
     /// `at_least` is what a provider asked for and is honoured beyond `cap`.
-    pub fn delay(&self, attempt: u32, job_max: Option<u32>, at_least: Option<Duration>, chance: f64) -> Option<Duration> {
+    pub fn delay(
+        &self,
+        attempt: u32,
+        job_max: Option<u32>,
+        at_least: Option<Duration>,
+        chance: f64,
+    ) -> Option<Duration> {
         if attempt >= job_max.unwrap_or(self.max_attempts).max(1) {
             return None;
         }
@@ -75,7 +81,9 @@ mod tests {
 
     #[test]
     fn the_bound_doubles() {
-        let at = |attempt| RetryPolicy::DEFAULT.delay(attempt, Some(9), None, 0.999_999).expect("attempts are left").as_millis();
+        let at = |attempt| {
+            RetryPolicy::DEFAULT.delay(attempt, Some(9), None, 0.999_999).expect("attempts are left").as_millis()
+        };
         assert!((499..=500).contains(&at(1)) && (999..=1000).contains(&at(2)) && (1999..=2000).contains(&at(3)));
     }
 }

@@ -34,7 +34,8 @@ pub(crate) const UNREADABLE: Kind = Kind::from_static("unreadable");
 impl Delivery {
     /// A delivery whose bytes are no envelope.
     pub(crate) fn unreadable(holding: Arc<Holding>, held: Held, id: JobId, bytes: Bytes) -> Self {
-        let envelope = Envelope { id, kind: UNREADABLE, payload: Bytes::new(), options: Options::default(), unknown: Vec::new() };
+        let envelope =
+            Envelope { id, kind: UNREADABLE, payload: Bytes::new(), options: Options::default(), unknown: Vec::new() };
         Self { holding, queued_ms: held.entry.ms(), held, n_crashes: 0, envelope, unreadable: Some(bytes) }
     }
 
@@ -93,7 +94,12 @@ pub(crate) struct Circumstance<'a> {
 }
 
 /// What follows from an attempt that failed.
-pub(crate) fn after_failure(error: &JobError, options: &Options, policy: &RetryPolicy, at: &Circumstance<'_>) -> Verdict {
+pub(crate) fn after_failure(
+    error: &JobError,
+    options: &Options,
+    policy: &RetryPolicy,
+    at: &Circumstance<'_>,
+) -> Verdict {
     let attempt = options.failed_attempts + 1;
     let record = error.record(attempt, at.now_ms, at.worker);
     match error.action() {
@@ -124,7 +130,9 @@ mod tests {
         let used_up = Options { failed_attempts: 4, ..Options::default() };
         assert!(matches!(after(&JobError::snooze(Duration::from_secs(1)), &used_up), Verdict::Snooze(_)));
         assert!(matches!(after(&JobError::retry("x"), &used_up), Verdict::Dead(Status::Dead, _)));
-        assert!(matches!(after(&JobError::retry("x"), &Options::default()), Verdict::Retry(_, record) if record.attempt == 1));
+        assert!(
+            matches!(after(&JobError::retry("x"), &Options::default()), Verdict::Retry(_, record) if record.attempt == 1)
+        );
     }
 
     #[test]

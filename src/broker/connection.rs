@@ -38,7 +38,13 @@ impl Address {
             config.password = password.map(str::to_owned);
         }
         config.fail_fast = true;
-        let shown = config.server.hosts().iter().map(|host| format!("{}:{}", host.host, host.port)).collect::<Vec<_>>().join(",");
+        let shown = config
+            .server
+            .hosts()
+            .iter()
+            .map(|host| format!("{}:{}", host.host, host.port))
+            .collect::<Vec<_>>()
+            .join(",");
         Ok(Self { config, shown })
     }
 
@@ -52,14 +58,14 @@ impl Address {
         builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
         builder.with_performance_config(|performance| {
             performance.default_command_timeout = COMMAND_TIMEOUT;
-            performance.broadcast_channel_capacity = 4096;
         });
         builder.with_connection_config(|connection| {
             connection.connection_timeout = COMMAND_TIMEOUT;
             connection.internal_command_timeout = COMMAND_TIMEOUT;
             // A command that was cut off may have run: whoever sent it decides whether it can be sent again.
             connection.max_command_attempts = 1;
-            connection.unresponsive = UnresponsiveConfig { max_timeout: Some(COMMAND_TIMEOUT * 2), interval: Duration::from_secs(1) };
+            connection.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(COMMAND_TIMEOUT * 2), interval: Duration::from_secs(1) };
             connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
         });
         builder
@@ -98,12 +104,16 @@ pub enum BrokerErrorKind {
 
 impl BrokerError {
     pub(super) fn new(command: &'static str, error: &fred::error::Error) -> Self {
-        let detail = error.details().to_owned();
-        Self { command, kind: classify(error, &detail), detail }
+        let detail = error.details();
+        Self { command, kind: classify(error, detail), detail: readable(detail).to_owned() }
     }
 
     pub(super) fn odd(command: &'static str, reply: &Value) -> Self {
-        Self { command, kind: BrokerErrorKind::Refused, detail: format!("an unexpected reply of type {:?}", reply.kind()) }
+        Self {
+            command,
+            kind: BrokerErrorKind::Refused,
+            detail: format!("an unexpected reply of type {:?}", reply.kind()),
+        }
     }
 
     /// What a caller can do about it.
@@ -112,10 +122,19 @@ impl BrokerError {
     }
 }
 
+/// The client library shows an error of the operating system as `Os { code: 111, kind: …, message: "…" }`.
+fn readable(detail: &str) -> &str {
+    let message = detail.split_once("message: \"").and_then(|(_, rest)| rest.split('"').next());
+    message.filter(|_| detail.starts_with("Os {")).unwrap_or(detail)
+}
+
 /// By substring, not by prefix: Dragonfly puts `-ERR Error running script…` before a script's error code.
 fn classify(error: &fred::error::Error, detail: &str) -> BrokerErrorKind {
     use fred::error::ErrorKind as Fred;
-    if matches!(error.kind(), Fred::IO | Fred::Timeout | Fred::Canceled | Fred::Backpressure | Fred::Tls | Fred::Routing) {
+    if matches!(
+        error.kind(),
+        Fred::IO | Fred::Timeout | Fred::Canceled | Fred::Backpressure | Fred::Tls | Fred::Routing
+    ) {
         return BrokerErrorKind::Unreachable;
     }
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
@@ -199,7 +218,10 @@ impl Connection {
         let time = self.call("TIME", Vec::new()).await?;
         let parts = reply::array(&time);
         let part = |index| parts.get(index).and_then(reply::integer).and_then(|n| u64::try_from(n).ok());
-        part(0).zip(part(1)).map(|(seconds, micros)| seconds * 1000 + micros / 1000).ok_or_else(|| BrokerError::odd("TIME", &time))
+        part(0)
+            .zip(part(1))
+            .map(|(seconds, micros)| seconds * 1000 + micros / 1000)
+            .ok_or_else(|| BrokerError::odd("TIME", &time))
     }
 }
 
@@ -222,13 +244,25 @@ mod tests {
     fn errors_are_recognised_wherever_their_code_stands() {
         let kind = |text: &str| BrokerError::new("x", &Error::new(ErrorKind::Unknown, text.to_owned())).kind();
         assert_eq!(kind("NOGROUP No such key"), BrokerErrorKind::NoGroup);
-        assert_eq!(kind("-ERR Error running script (call to abc): @user_script:3: -NOGROUP No such"), BrokerErrorKind::NoGroup);
+        assert_eq!(
+            kind("-ERR Error running script (call to abc): @user_script:3: -NOGROUP No such"),
+            BrokerErrorKind::NoGroup
+        );
         assert_eq!(kind("UNBLOCKED the stream key no longer exists"), BrokerErrorKind::NoGroup);
         assert_eq!(kind("-ERR Error running script: Out of memory"), BrokerErrorKind::OutOfMemory);
         assert_eq!(kind("OOM command not allowed"), BrokerErrorKind::OutOfMemory);
         assert_eq!(kind("NOSCRIPT No matching script"), BrokerErrorKind::NoScript);
         assert_eq!(kind("LOADING"), BrokerErrorKind::Unreachable);
         assert_eq!(kind("WRONGTYPE"), BrokerErrorKind::Refused);
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_in_words() {
+        assert_eq!(
+            readable("Os { code: 111, kind: ConnectionRefused, message: \"Connection refused\" }"),
+            "Connection refused"
+        );
+        assert_eq!(readable("NOGROUP"), "NOGROUP");
     }
 
     #[test]

@@ -24,7 +24,11 @@ const PAGE: &str = "500";
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn page(connection: &Connection, keys: &PartitionKeys, after: Option<&EntryId>) -> Result<Vec<StoredLetter>, BrokerError> {
+pub async fn page(
+    connection: &Connection,
+    keys: &PartitionKeys,
+    after: Option<&EntryId>,
+) -> Result<Vec<StoredLetter>, BrokerError> {
     let from = after.map_or_else(|| "-".to_owned(), |entry| format!("({}", entry.as_str()));
     let args = [keys.dead.as_str(), &from, "+", "COUNT", PAGE].map(text).to_vec();
     let entries = connection.call("XRANGE", args).await?;

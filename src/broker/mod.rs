@@ -23,6 +23,7 @@ mod script;
 mod settle;
 mod strays;
 mod submit;
+mod suspects;
 mod take;
 mod version;
 
@@ -41,7 +42,7 @@ pub use self::{
     replay::Replayed,
     sampling::Depths,
     schedule::{Due, Scheduled},
-    settle::{Finish, Settled, SettleContext, Settling, Verb},
+    settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
     version::ServerVersion,
 };

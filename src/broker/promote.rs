@@ -34,6 +34,9 @@ impl Partition {
         let promoted = PROMOTE.run(&self.commands, &keys, args).await?;
         let number = |index: usize| reply::array(&promoted).get(index).and_then(reply::integer);
         let (n_moved, next_ms) = number(0).zip(number(1)).ok_or_else(|| BrokerError::odd("promote", &promoted))?;
-        Ok(Promoted { n_moved: usize::try_from(n_moved).unwrap_or_default(), next_due: u64::try_from(next_ms).ok().map(Duration::from_millis) })
+        Ok(Promoted {
+            n_moved: usize::try_from(n_moved).unwrap_or_default(),
+            next_due: u64::try_from(next_ms).ok().map(Duration::from_millis),
+        })
     }
 }

@@ -18,7 +18,12 @@ pub type QueueTags = BTreeMap<QueueName, Vec<Tag>>;
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn register(connection: &Connection, keys: &Keys, queue: &QueueName, wanted: &[Tag]) -> Result<Vec<Tag>, BrokerError> {
+pub async fn register(
+    connection: &Connection,
+    keys: &Keys,
+    queue: &QueueName,
+    wanted: &[Tag],
+) -> Result<Vec<Tag>, BrokerError> {
     let mut args = vec![text(queue.as_str())];
     args.extend(wanted.iter().map(|tag| text(tag.as_str())));
     let tags = REGISTER.run(connection, &[&keys.queues()], args).await?;
@@ -32,7 +37,11 @@ pub async fn register(connection: &Connection, keys: &Keys, queue: &QueueName, w
 pub async fn registered(connection: &Connection, keys: &Keys) -> Result<QueueTags, BrokerError> {
     let queues = connection.call("HGETALL", vec![text(keys.queues())]).await?;
     let flat: Vec<String> = match &queues {
-        fred::types::Value::Map(map) => map.iter().flat_map(|(name, tags)| [name.as_str().map(str::to_owned), reply::text(tags)]).flatten().collect(),
+        fred::types::Value::Map(map) => map
+            .iter()
+            .flat_map(|(name, tags)| [name.as_str().map(str::to_owned), reply::text(tags)])
+            .flatten()
+            .collect(),
         other => reply::array(other).iter().filter_map(reply::text).collect(),
     };
     let named = flat.chunks_exact(2).filter_map(|pair| Some((pair[0].parse().ok()?, parse(&pair[1]))));

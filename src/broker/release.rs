@@ -33,7 +33,10 @@ impl Partition {
         for some in held.chunks(MAX_PER_SCRIPT) {
             let mut args = [GROUP, consumer, RELEASED].map(text).to_vec();
             for delivery in some {
-                args.extend([text(delivery.priority.lane().to_string()), super::connection::bytes(delivery.entry.0.clone())]);
+                args.extend([
+                    text(delivery.priority.lane().to_string()),
+                    super::connection::bytes(delivery.entry.0.clone()),
+                ]);
             }
             let released = RELEASE.run(&self.commands, &self.lane_keys(), args).await?;
             n_released += reply::integer(&released).and_then(|n| usize::try_from(n).ok()).unwrap_or_default();

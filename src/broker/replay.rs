@@ -22,7 +22,12 @@ pub struct Replayed {
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn replay(connection: &Connection, keys: &PartitionKeys, after: Option<&EntryId>, count: usize) -> Result<Vec<Replayed>, BrokerError> {
+pub async fn replay(
+    connection: &Connection,
+    keys: &PartitionKeys,
+    after: Option<&EntryId>,
+    count: usize,
+) -> Result<Vec<Replayed>, BrokerError> {
     let from = after.map_or_else(|| "-".to_owned(), |entry| format!("({}", entry.as_str()));
     let args = [keys.done.as_str(), &from, "+", "COUNT", &count.to_string()].map(text).to_vec();
     let entries = connection.call("XRANGE", args).await?;

@@ -55,7 +55,11 @@ pub async fn depths(connection: &Connection, keys: &PartitionKeys) -> Result<Dep
     Ok(depths)
 }
 
-async fn count(connection: &Connection, command: &'static str, args: Vec<fred::types::Value>) -> Result<u64, BrokerError> {
+async fn count(
+    connection: &Connection,
+    command: &'static str,
+    args: Vec<fred::types::Value>,
+) -> Result<u64, BrokerError> {
     let counted = connection.call(command, args).await?;
     Ok(reply::integer(&counted).and_then(|n| u64::try_from(n).ok()).unwrap_or_default())
 }
@@ -63,7 +67,11 @@ async fn count(connection: &Connection, command: &'static str, args: Vec<fred::t
 /// Nothing is in flight where there is no group: the stream was made by a producer, no worker has been there.
 async fn in_flight(connection: &Connection, key: &str) -> Result<u64, BrokerError> {
     match connection.call("XPENDING", vec![text(key), text(GROUP)]).await {
-        Ok(summary) => Ok(reply::array(&summary).first().and_then(reply::integer).and_then(|n| u64::try_from(n).ok()).unwrap_or_default()),
+        Ok(summary) => Ok(reply::array(&summary)
+            .first()
+            .and_then(reply::integer)
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or_default()),
         Err(error) if error.kind() == super::BrokerErrorKind::NoGroup => Ok(0),
         Err(error) => Err(error),
     }

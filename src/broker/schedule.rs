@@ -47,7 +47,11 @@ pub(crate) fn with_lane(priority: Priority, envelope: &[u8]) -> Bytes {
 }
 
 /// Accepts delayed jobs into one partition.
-pub(super) async fn schedule(connection: &Connection, keys: &PartitionKeys, jobs: &[Scheduled]) -> Result<(), BrokerError> {
+pub(super) async fn schedule(
+    connection: &Connection,
+    keys: &PartitionKeys,
+    jobs: &[Scheduled],
+) -> Result<(), BrokerError> {
     for some in jobs.chunks(MAX_PER_SCRIPT) {
         let mut args = Vec::with_capacity(4 * some.len());
         for job in some {

@@ -22,7 +22,12 @@ impl Script {
     }
 
     /// Runs it; a server that has lost its scripts is given this one again.
-    pub(crate) async fn run(&self, connection: &Connection, keys: &[&str], args: Vec<Value>) -> Result<Value, BrokerError> {
+    pub(crate) async fn run(
+        &self,
+        connection: &Connection,
+        keys: &[&str],
+        args: Vec<Value>,
+    ) -> Result<Value, BrokerError> {
         let digest = match self.digest.get() {
             Some(digest) => digest.clone(),
             None => self.load(connection).await?,

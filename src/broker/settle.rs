@@ -87,20 +87,40 @@ impl Partition {
     /// # Errors
     /// When the server could not be asked. It may have settled them all the same: asking again then
     /// answers `NotOwned`, which does no harm.
-    pub async fn settle(&self, context: &SettleContext, queue_channel: &str, batch: &[Settling]) -> Result<Vec<Settled>, BrokerError> {
+    pub async fn settle(
+        &self,
+        context: &SettleContext,
+        queue_channel: &str,
+        batch: &[Settling],
+    ) -> Result<Vec<Settled>, BrokerError> {
         debug_assert!(batch.len() <= MAX_PER_SCRIPT, "a script call stays short");
         let [high, normal, low] = self.lane_keys();
         let keys = &self.keys;
-        let keys = [high, normal, low, &keys.later, &keys.later_jobs, &keys.crashes, &keys.dead, &keys.done, &keys.control];
+        let keys =
+            [high, normal, low, &keys.later, &keys.later_jobs, &keys.crashes, &keys.dead, &keys.done, &keys.control];
         let mut args = Vec::with_capacity(8 + 9 * batch.len());
         let retention = context.retention.as_millis().to_string();
         let publish = context.scope.publish();
-        args.extend([GROUP, &context.consumer, context.format.letter(), publish, queue_channel, &retention, LETTER_FIELD, BATCH_FIELD].map(text));
+        args.extend(
+            [
+                GROUP,
+                &context.consumer,
+                context.format.letter(),
+                publish,
+                queue_channel,
+                &retention,
+                LETTER_FIELD,
+                BATCH_FIELD,
+            ]
+            .map(text),
+        );
         for settling in batch {
             args.extend(arguments(settling));
         }
         let digits = SETTLE.run(&self.commands, &keys, args).await?;
-        let digits = reply::bytes(&digits).filter(|digits| digits.len() == batch.len()).ok_or_else(|| BrokerError::odd("settle", &digits))?;
+        let digits = reply::bytes(&digits)
+            .filter(|digits| digits.len() == batch.len())
+            .ok_or_else(|| BrokerError::odd("settle", &digits))?;
         Ok(digits.iter().map(|digit| settled(*digit)).collect())
     }
 }

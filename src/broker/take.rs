@@ -48,7 +48,9 @@ impl Partition {
         let mut entries = Vec::new();
         for stream in pairs(streams) {
             let [name, list] = stream else { continue };
-            let lane = Priority::ALL.into_iter().find(|&lane| reply::bytes(name).is_some_and(|name| name == self.keys.lane(lane)));
+            let lane = Priority::ALL
+                .into_iter()
+                .find(|&lane| reply::bytes(name).is_some_and(|name| name == self.keys.lane(lane)));
             for entry in reply::array(&list) {
                 if let ([id, fields], Some(priority)) = (reply::array(entry), lane) {
                     entries.push(Entry::of_fields(priority, id, fields, 0));

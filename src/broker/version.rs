@@ -35,7 +35,9 @@ impl ServerVersion {
     }
 
     fn parse(info: &str) -> Self {
-        let field = |name: &str| info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+        let field = |name: &str| {
+            info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
+        };
         let redis = field("redis_version").unwrap_or_default();
         let mut numbers = redis.split('.').map(|part| part.parse().unwrap_or_default());
         let compatible = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());

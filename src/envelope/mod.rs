@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn json_and_messagepack_say_the_same() {
-        let json = br#"{"kind":"a.b","payload":{"n":1,"s":"x"},"priority":"high","notify":["job"],"later_field":[1,2]}"#;
+        let json =
+            br#"{"kind":"a.b","payload":{"n":1,"s":"x"},"priority":"high","notify":["job"],"later_field":[1,2]}"#;
         let from_json = whole(Bytes::from_static(json)).unwrap();
         let value: serde_json::Value = serde_json::from_slice(json).unwrap();
         let from_msgpack = whole(rmp_serde::to_vec_named(&value).unwrap()).unwrap();

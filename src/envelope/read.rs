@@ -30,8 +30,22 @@ pub(super) fn read(bytes: &Bytes, fallback: impl FnOnce() -> JobId) -> Result<Re
 
 /// The names that this version reads; all others are carried along.
 const KNOWN: [&str; 16] = [
-    "v", "id", "kind", "payload", "user_id", "priority", "run_at", "deadline", "timeout_ms", "max_attempts", "attempt", "errors", "notify",
-    "redriven", "traceparent", "tracestate",
+    "v",
+    "id",
+    "kind",
+    "payload",
+    "user_id",
+    "priority",
+    "run_at",
+    "deadline",
+    "timeout_ms",
+    "max_attempts",
+    "attempt",
+    "errors",
+    "notify",
+    "redriven",
+    "traceparent",
+    "tracestate",
 ];
 
 fn options(fields: &Fields) -> Result<Options, EnvelopeError> {

@@ -78,7 +78,8 @@ mod tests {
         leaf.prop_recursive(4, 64, 20, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..20).prop_map(Into::into),
-                prop::collection::hash_map(".{0,40}", inner, 0..20).prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into())
+                prop::collection::hash_map(".{0,40}", inner, 0..20)
+                    .prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into())
             ]
         })
     }

@@ -22,7 +22,8 @@ pub(super) fn write(envelope: &Envelope) -> Bytes {
 
 fn write_options(map: &mut Map, envelope: &Envelope) {
     let options = &envelope.options;
-    let texts = [("user_id", &options.user_id), ("traceparent", &options.traceparent), ("tracestate", &options.tracestate)];
+    let texts =
+        [("user_id", &options.user_id), ("traceparent", &options.traceparent), ("tracestate", &options.tracestate)];
     for (name, text) in texts {
         if let Some(text) = text {
             map.text(name, text);

@@ -27,10 +27,17 @@ impl<C: Send + Sync + 'static> Lane<C> {
         for settlement in &batch {
             let holding = &settlement.delivery.holding;
             let settling = write::settling(settlement, &self.context, &self.keys, self.inline_result_bytes);
-            by_partition.entry(holding.partition.tag.clone()).or_insert_with(|| (Arc::clone(holding), Vec::new())).1.push(settling);
+            by_partition
+                .entry(holding.partition.tag.clone())
+                .or_insert_with(|| (Arc::clone(holding), Vec::new()))
+                .1
+                .push(settling);
         }
         drop(batch);
-        futures::future::join_all(by_partition.into_values().map(|(holding, settling)| self.acknowledge_in(holding, settling))).await;
+        futures::future::join_all(
+            by_partition.into_values().map(|(holding, settling)| self.acknowledge_in(holding, settling)),
+        )
+        .await;
         metrics::settle_step("acknowledge", n_jobs, begun.elapsed());
     }
 

@@ -37,7 +37,8 @@ impl<C: Send + Sync + 'static> Lane<C> {
     /// Where our heart was not heard lately, somebody may have claimed our deliveries: asks the server which are ours.
     async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let now = Instant::now();
-        let (mut ours, stale): (Vec<_>, Vec<_>) = batch.into_iter().partition(|settlement| settlement.delivery.holding.is_fresh(now, self.lease));
+        let (mut ours, stale): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|settlement| settlement.delivery.holding.is_fresh(now, self.lease));
         let mut owned = HashSet::new();
         let mut asked = HashSet::new();
         for settlement in &stale {
@@ -93,11 +94,16 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn halve(&self, batch: &mut [Settlement], error: &StoreError) -> Result<(), GivenUp> {
         if let [single] = batch {
-            let at = Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
+            let at =
+                Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
             tracing::error!(job.id = %single.delivery.envelope.id, %error, "Postgres refuses this job's rows");
             let refused = JobError::retry(format!("Postgres refuses its rows: {error}")).class("rows");
             single.verdict = after_failure(&refused, &single.delivery.envelope.options, &single.retry, &at);
-            return if needs_commit(single) && !matches!(single.verdict, Verdict::Done(_)) { self.commit_all(batch).await } else { Ok(()) };
+            return if needs_commit(single) && !matches!(single.verdict, Verdict::Done(_)) {
+                self.commit_all(batch).await
+            } else {
+                Ok(())
+            };
         }
         let (left, right) = batch.split_at_mut(batch.len() / 2);
         self.commit_all(left).await?;
@@ -117,7 +123,8 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     /// Writes results and their rows; gives the places in the batch of jobs that have a result already.
     async fn write_results(&self, batch: &mut [Settlement], tx: &mut Tx) -> Result<Vec<usize>, StoreError> {
-        let rows: Vec<ResultRow> = batch.iter().filter_map(|settlement| write::result_row(settlement, &self.context.consumer)).collect();
+        let rows: Vec<ResultRow> =
+            batch.iter().filter_map(|settlement| write::result_row(settlement, &self.context.consumer)).collect();
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -165,7 +172,11 @@ impl<C: Send + Sync + 'static> Lane<C> {
     }
 }
 
-async fn write_rows<C>(handler: Arc<dyn Handler<C>>, mut outputs: Vec<(JobId, &mut Produced)>, tx: &mut Tx) -> Result<(), StoreError> {
+async fn write_rows<C>(
+    handler: Arc<dyn Handler<C>>,
+    mut outputs: Vec<(JobId, &mut Produced)>,
+    tx: &mut Tx,
+) -> Result<(), StoreError> {
     let borrowed = outputs.iter_mut().map(|(id, produced)| (*id, &mut **produced)).collect();
     handler.write_rows(borrowed, tx).await?;
     let results: Vec<_> = outputs.iter().map(|(id, produced)| (*id, produced.result.clone())).collect();

@@ -17,13 +17,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    broker::SettleContext,
-    clock::ServerClock,
-    keys::Keys,
-    registry::Registry,
-    settlement::Settlement,
-    shutdown::Shutdown,
-    store::Store,
+    broker::SettleContext, clock::ServerClock, keys::Keys, registry::Registry, settlement::Settlement,
+    shutdown::Shutdown, store::Store,
 };
 
 /// Settlements that overlap: one commits while the other acknowledges.

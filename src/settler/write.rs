@@ -71,15 +71,23 @@ fn letter(delivery: &Delivery, status: Status, error: &AttemptError) -> Bytes {
 }
 
 /// What the settle script is told.
-pub(super) fn settling(settlement: &Settlement, context: &SettleContext, keys: &Keys, inline_result_bytes: usize) -> Settling {
+pub(super) fn settling(
+    settlement: &Settlement,
+    context: &SettleContext,
+    keys: &Keys,
+    inline_result_bytes: usize,
+) -> Settling {
     let delivery = &settlement.delivery;
     let verb = match &settlement.verdict {
         Verdict::Done(_) | Verdict::Known(_) => Verb::Done,
-        Verdict::Retry(delay, error) => Verb::Later(*delay, with_lane(delivery.held.priority, &next_attempt(delivery, error))),
+        Verdict::Retry(delay, error) => {
+            Verb::Later(*delay, with_lane(delivery.held.priority, &next_attempt(delivery, error)))
+        }
         Verdict::Snooze(delay) => Verb::Later(*delay, with_lane(delivery.held.priority, &as_it_came(delivery))),
         Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
     };
-    let finish = completion(settlement, context).map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
+    let finish = completion(settlement, context)
+        .map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
     Settling { held: delivery.held.clone(), id: delivery.envelope.id, verb, finish, n_crashes: delivery.n_crashes }
 }
 
@@ -128,13 +136,26 @@ fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Comple
 /// Room for everything in a completion but its result.
 const OVERHEAD_BYTES: usize = 1_024;
 
-fn finish(completion: &Completion, delivery: &Delivery, (context, keys): (&SettleContext, &Keys), inline_result_bytes: usize) -> Finish {
+fn finish(
+    completion: &Completion,
+    delivery: &Delivery,
+    (context, keys): (&SettleContext, &Keys),
+    inline_result_bytes: usize,
+) -> Finish {
     let mut open = write_open(completion, context.format);
     if open.len() > inline_result_bytes + OVERHEAD_BYTES && completion.result.is_some() {
-        let referred = Completion { result: None, result_ref: Some(format!("job_results/{}", completion.id)), ..completion.clone() };
+        let referred = Completion {
+            result: None,
+            result_ref: Some(format!("job_results/{}", completion.id)),
+            ..completion.clone()
+        };
         open = write_open(&referred, context.format);
     }
-    Finish { open: Bytes::from(open), kind_channel: keys.kind_channel(&completion.kind), further: further(delivery, keys) }
+    Finish {
+        open: Bytes::from(open),
+        kind_channel: keys.kind_channel(&completion.kind),
+        further: further(delivery, keys),
+    }
 }
 
 /// The channels that the submitter asked for. A name with white space could not be told from two.

@@ -114,13 +114,21 @@ impl Tx {
             .bind(texts(rows, |row| &row.queue))
             .bind(texts(rows, |row| &row.partition))
             .bind(texts(rows, |row| &row.kind))
-            .bind(rows.iter().map(|row| row.user_id.as_ref().map(|user| user.replace('\0', "\u{fffd}"))).collect::<Vec<_>>())
+            .bind(
+                rows.iter()
+                    .map(|row| row.user_id.as_ref().map(|user| user.replace('\0', "\u{fffd}")))
+                    .collect::<Vec<_>>(),
+            )
             .bind(texts(rows, |row| row.status))
             .bind(texts(rows, |row| &row.class))
             .bind(texts(rows, |row| &row.error))
             .bind(rows.iter().map(|row| i32::try_from(row.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.letter.as_slice()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.traceparent.as_ref().map(|trace| trace.replace('\0', "\u{fffd}"))).collect::<Vec<_>>());
+            .bind(
+                rows.iter()
+                    .map(|row| row.traceparent.as_ref().map(|trace| trace.replace('\0', "\u{fffd}")))
+                    .collect::<Vec<_>>(),
+            );
         self.execute(bury).await.map(drop)
     }
 
@@ -129,7 +137,8 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn unbury(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
-        let unbury = statement("delete from dead_jobs where id = any($1)").bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let unbury =
+            statement("delete from dead_jobs where id = any($1)").bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
         self.execute(unbury).await.map(drop)
     }
 }
@@ -157,7 +166,8 @@ impl Store {
     /// # Errors
     /// What Postgres refused, or that it could not be asked.
     pub async fn mark_redriven(&self, ids: &[JobId]) -> Result<u64, StoreError> {
-        let mark = statement("update dead_jobs set redriven_at = now() where id = any($1)").bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let mark = statement("update dead_jobs set redriven_at = now() where id = any($1)")
+            .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
         self.execute(mark).await
     }
 
@@ -166,7 +176,8 @@ impl Store {
     /// # Errors
     /// What Postgres refused, or that it could not be asked.
     pub async fn forget_dead(&self, ids: &[JobId]) -> Result<u64, StoreError> {
-        let forget = statement("delete from dead_jobs where id = any($1)").bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let forget =
+            statement("delete from dead_jobs where id = any($1)").bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
         self.execute(forget).await
     }
 }

@@ -32,7 +32,10 @@ impl StoreError {
         let passing = |code: &str| PASSING.iter().any(|class| code.starts_with(class));
         match &self.source {
             sqlx::Error::Database(error) if !error.code().is_some_and(|code| passing(&code)) => StoreErrorKind::Data,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Encode(_) | sqlx::Error::Decode(_) => StoreErrorKind::Data,
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::Decode(_) => StoreErrorKind::Data,
             _ => StoreErrorKind::Infrastructure,
         }
     }

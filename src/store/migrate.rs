@@ -2,7 +2,7 @@
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
-use super::{connect::Store, error::StoreError};
+use super::{connect::Store, error::StoreError, statement::statement};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -37,13 +37,18 @@ impl Store {
     /// # Errors
     /// When Postgres cannot be asked.
     pub async fn migration_state(&self) -> Result<MigrationState, StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(StoreError::new("connect to Postgres"))?;
-        connection.ensure_migrations_table(&MIGRATIONS.table_name).await.map_err(failed)?;
-        let applied = connection.list_applied_migrations(&MIGRATIONS.table_name).await.map_err(failed)?;
+        let table = self.fetch(statement("select to_regclass('_sqlx_migrations') is not null as there")).await?;
+        let mut applied = Vec::new();
+        if table.first().is_some_and(|row| row.get("there").unwrap_or_default()) {
+            let mut connection = self.pool.acquire().await.map_err(StoreError::new("connect to Postgres"))?;
+            applied = connection.list_applied_migrations(&MIGRATIONS.table_name).await.map_err(failed)?;
+        }
         let is_missing = |version: i64| !applied.iter().any(|migration| migration.version == version);
         let ups = MIGRATIONS.iter().filter(|migration| !migration.migration_type.is_down_migration());
         let missing = ups.filter(|migration| is_missing(migration.version));
-        Ok(MigrationState { missing: missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect() })
+        Ok(MigrationState {
+            missing: missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect(),
+        })
     }
 }
 

@@ -96,9 +96,18 @@ impl Store {
         let mut results = HashMap::new();
         for row in self.fetch(select).await? {
             let attempt = row.get::<i32>("attempt")?;
-            let timings = Timings { queued_ms: ms(row.get("queued_at")?), started_ms: ms(row.get("started_at")?), finished_ms: ms(row.get("finished_at")?) };
+            let timings = Timings {
+                queued_ms: ms(row.get("queued_at")?),
+                started_ms: ms(row.get("started_at")?),
+                finished_ms: ms(row.get("finished_at")?),
+            };
             let result = row.get::<Option<serde_json::Value>>("result")?.unwrap_or_default();
-            let stored = StoredResult { attempt: u32::try_from(attempt).unwrap_or_default(), result, worker: row.get("worker")?, timings };
+            let stored = StoredResult {
+                attempt: u32::try_from(attempt).unwrap_or_default(),
+                result,
+                worker: row.get("worker")?,
+                timings,
+            };
             results.insert(JobId(row.get::<Uuid>("id")?), stored);
         }
         Ok(results)

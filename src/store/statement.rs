@@ -40,7 +40,10 @@ impl Row {
     ///
     /// # Errors
     /// When there is no such column or it is of another type.
-    pub fn get<'r, T: sqlx::Decode<'r, Postgres> + Type<Postgres>>(&'r self, column: &'static str) -> Result<T, StoreError> {
+    pub fn get<'r, T: sqlx::Decode<'r, Postgres> + Type<Postgres>>(
+        &'r self,
+        column: &'static str,
+    ) -> Result<T, StoreError> {
         self.0.try_get(column).map_err(StoreError::new("read a column"))
     }
 }

@@ -1,10 +1,6 @@
 //! Which Postgres and which pgvector this is.
 
-use super::{
-    connect::Store,
-    error::StoreError,
-    statement::statement,
-};
+use super::{connect::Store, error::StoreError, statement::statement};
 
 /// The oldest pgvector that is used: before it, an index could be corrupted by a vacuum (its changelog, 0.8.3 and 0.8.4).
 pub const OLDEST_VECTOR: (u32, u32, u32) = (0, 8, 4);
@@ -53,7 +49,8 @@ mod tests {
 
     #[test]
     fn versions_compare_by_number() {
-        let is_new = |version: &str| PgVersions { server: String::new(), vector: Some(version.into()) }.vector_is_new_enough();
+        let is_new =
+            |version: &str| PgVersions { server: String::new(), vector: Some(version.into()) }.vector_is_new_enough();
         assert!(is_new("0.8.4") && is_new("0.8.10") && is_new("0.10.0") && is_new("1.0"));
         assert!(!is_new("0.8.3") && !is_new("0.5.1") && !is_new(""));
     }

@@ -19,15 +19,35 @@ pub type Documented = (&'static str, &'static str, &'static str, &'static str);
 /// Every metric of the service.
 pub const METRICS: &[Documented] = &[
     ("tripsage_jobs_taken_total", "counter", "queue", "Jobs handed to this worker, again after a crash included"),
-    ("tripsage_jobs_finished_total", "counter", "kind, outcome", "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, known, abandoned"),
+    (
+        "tripsage_jobs_finished_total",
+        "counter",
+        "kind, outcome",
+        "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, known, abandoned",
+    ),
     ("tripsage_job_run_seconds", "histogram", "kind", "How long attempts ran"),
     ("tripsage_job_wait_seconds", "histogram", "queue", "How long jobs stood in their stream before an attempt began"),
-    ("tripsage_jobs_reclaimed_total", "counter", "queue", "Jobs claimed from dead workers or handed back by leaving ones"),
+    (
+        "tripsage_jobs_reclaimed_total",
+        "counter",
+        "queue",
+        "Jobs claimed from dead workers or handed back by leaving ones",
+    ),
     ("tripsage_jobs_released_total", "counter", "queue", "Jobs handed back unstarted"),
     ("tripsage_jobs_promoted_total", "counter", "queue", "Delayed and retrying jobs that became ready"),
-    ("tripsage_settlements_total", "counter", "verdict", "Deliveries settled, not_owned any more, or refused for want of memory"),
+    (
+        "tripsage_settlements_total",
+        "counter",
+        "verdict",
+        "Deliveries settled, not_owned any more, or refused for want of memory",
+    ),
     ("tripsage_settle_batch_jobs", "histogram", "", "Jobs a settlement"),
-    ("tripsage_settle_seconds", "histogram", "step", "How long settlements took: commit (Postgres), acknowledge (Dragonfly)"),
+    (
+        "tripsage_settle_seconds",
+        "histogram",
+        "step",
+        "How long settlements took: commit (Postgres), acknowledge (Dragonfly)",
+    ),
     ("tripsage_queue_ready_jobs", "gauge", "queue", "Jobs that nobody has taken yet"),
     ("tripsage_queue_in_flight_jobs", "gauge", "queue", "Jobs taken and not yet settled, by all workers"),
     ("tripsage_queue_later_jobs", "gauge", "queue", "Delayed and retrying jobs"),
@@ -42,7 +62,8 @@ pub const METRICS: &[Documented] = &[
 ];
 
 /// Buckets from a quarter of a millisecond to two minutes.
-const SECONDS: &[f64] = &[0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+const SECONDS: &[f64] =
+    &[0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
 const JOBS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// Installs the recorder; the handle renders what Prometheus scrapes.

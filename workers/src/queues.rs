@@ -1,10 +1,15 @@
-//! The queues that the travel service's jobs wait in.
+//! The queues of the travel service.
 
 use engine::job::QueueName;
 
-/// Memories: added and searched.
-pub const MEMORY: QueueName = QueueName::from_static("memory");
-/// Searches for places and everything else that answers a traveller's question.
+/// Places and memories, found on demand.
 pub const SEARCH: QueueName = QueueName::from_static("search");
-/// Cache warming.
+
+/// Memories, embedded and kept.
+pub const MEMORY: QueueName = QueueName::from_static("memory");
+
+/// Caches, warmed.
 pub const CACHE: QueueName = QueueName::from_static("cache");
+
+/// Probes.
+pub const DIAGNOSTICS: QueueName = QueueName::from_static("diagnostics");

@@ -106,13 +106,7 @@ impl FakeOpenAi {
         let base_url = format!("http://{}/v1", listener.local_addr()?);
         let (script, requests) = (Mutex::default(), Mutex::default());
         let (in_flight, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let shared = Arc::new(Shared {
-            rules,
-            script,
-            requests,
-            in_flight,
-            peak,
-        });
+        let shared = Arc::new(Shared { rules, script, requests, in_flight, peak });
         let router = Router::new()
             .route("/v1/embeddings", post(embeddings))
             .method_not_allowed_fallback(not_found)
@@ -120,16 +114,8 @@ impl FakeOpenAi {
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .with_state(Arc::clone(&shared));
         let mut server = JoinSet::new();
-        server.spawn(async move {
-            axum::serve(listener, router)
-                .await
-                .expect("axum serves until aborted")
-        });
-        Ok(Self {
-            base_url,
-            shared,
-            _server: server,
-        })
+        server.spawn(async move { axum::serve(listener, router).await.expect("axum serves until aborted") });
+        Ok(Self { base_url, shared, _server: server })
     }
 
     /// Where it listens, as the setting wants it.
@@ -140,21 +126,13 @@ impl FakeOpenAi {
 
     /// Answers the next requests by `replies`, one each, whatever the requests hold; ordinary ones follow.
     pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.shared
-            .script
-            .lock()
-            .expect("no test panics with the lock")
-            .extend(replies);
+        self.shared.script.lock().expect("no test panics with the lock").extend(replies);
     }
 
     /// The requests so far, in the order of their arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
-        self.shared
-            .requests
-            .lock()
-            .expect("no test panics with the lock")
-            .clone()
+        self.shared.requests.lock().expect("no test panics with the lock").clone()
     }
 
     /// The most requests that were there at one time.
@@ -166,10 +144,7 @@ impl FakeOpenAi {
     /// How many inputs each request had.
     #[must_use]
     pub fn sizes(&self) -> Vec<usize> {
-        self.requests()
-            .iter()
-            .map(|request| request.inputs.len())
-            .collect()
+        self.requests().iter().map(|request| request.inputs.len()).collect()
     }
 }
 
@@ -193,9 +168,7 @@ pub fn vector(text: &str, dimensions: usize) -> Vec<f32> {
     let mut state = text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
     let values: Vec<f32> = (0..dimensions)
         .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             f32::from(u16::try_from(state >> 48).expect("16 bits")) / 65_536.0 - 0.5
         })
         .collect();
@@ -205,37 +178,22 @@ pub fn vector(text: &str, dimensions: usize) -> Vec<f32> {
 
 async fn not_found(uri: Uri) -> Response {
     let message = format!("Invalid URL ({uri}) or method");
-    let error =
-        json!({"message": message, "type": "invalid_request_error", "param": null, "code": null});
+    let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": null});
     (StatusCode::NOT_FOUND, axum::Json(json!({"error": error}))).into_response()
 }
 
-async fn embeddings(
-    State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn embeddings(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     shared.linger().await;
     let request = shared.rules.check(&headers, &body);
     let inputs = texts(&body);
-    shared
-        .requests
-        .lock()
-        .expect("no test panics with the lock")
-        .push(Seen { inputs, headers });
-    let reply = shared
-        .script
-        .lock()
-        .expect("no test panics with the lock")
-        .pop_front();
+    shared.requests.lock().expect("no test panics with the lock").push(Seen { inputs, headers });
+    let reply = shared.script.lock().expect("no test panics with the lock").pop_front();
     let mut response = match (reply, request) {
         (Some(Reply::Raw(status, headers, body)), _) => raw(status, headers, body),
         (_, Err(refusal)) => refusal.into_response(),
         (reply, Ok(request)) => axum::Json(answer(&request, reply.as_ref())).into_response(),
     };
-    response
-        .headers_mut()
-        .insert("x-request-id", HeaderValue::from_static("req_fake"));
+    response.headers_mut().insert("x-request-id", HeaderValue::from_static("req_fake"));
     response
 }
 
@@ -243,10 +201,7 @@ async fn embeddings(
 fn texts(body: &[u8]) -> Vec<String> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let items = body["input"].as_array().cloned().unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| item.as_str().map(str::to_owned))
-        .collect()
+    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn raw(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Response {
@@ -255,27 +210,17 @@ fn raw(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Respo
     response.headers_mut().remove(header::CONTENT_TYPE);
     for (name, value) in headers {
         let value = HeaderValue::from_str(&value).expect("the test gives a header value");
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(name), value);
+        response.headers_mut().insert(HeaderName::from_static(name), value);
     }
     response
 }
 
 fn answer(request: &Request, reply: Option<&Reply>) -> Value {
-    let dimensions = if let Some(Reply::Sized(size)) = reply {
-        *size
-    } else {
-        request.dimensions
-    };
+    let dimensions = if let Some(Reply::Sized(size)) = reply { *size } else { request.dimensions };
     let base64 = request.base64 && !matches!(reply, Some(Reply::Floats));
     let item = |(index, text): (usize, &String)| {
         let zero = index == 0 && matches!(reply, Some(Reply::Zero));
-        let vector = if zero {
-            vec![0.0; dimensions]
-        } else {
-            vector(text, dimensions)
-        };
+        let vector = if zero { vec![0.0; dimensions] } else { vector(text, dimensions) };
         json!({"object": "embedding", "index": index, "embedding": form(&vector, base64)})
     };
     let mut data: Vec<_> = request.input.iter().enumerate().map(item).collect();
@@ -293,9 +238,6 @@ fn form(vector: &[f32], base64: bool) -> Value {
     if !base64 {
         return json!(vector);
     }
-    let bytes: Vec<u8> = vector
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
     json!(STANDARD.encode(bytes))
 }

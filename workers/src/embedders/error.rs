@@ -89,9 +89,7 @@ pub enum InputError {
         limit: String,
     },
     /// The local model knows none of its tokens.
-    #[error(
-        "embed a text in which the model knows no token; use words of a language it was trained on"
-    )]
+    #[error("embed a text in which the model knows no token; use words of a language it was trained on")]
     Unknown,
     /// The model's answer for this text has no direction (zero or not finite), so no index can hold it.
     #[error("embed a text that the model maps to no direction; rephrase it")]
@@ -116,14 +114,8 @@ mod tests {
             request_id: Some("req_1".into()),
             message: "slow down".into(),
         };
-        let error = EmbedError::Retryable {
-            failure,
-            retry_after: Some(Duration::from_secs(3)),
-        };
-        assert_eq!(
-            error.to_string(),
-            "get embeddings from api.openai.com (HTTP 429, request req_1): slow down"
-        );
+        let error = EmbedError::Retryable { failure, retry_after: Some(Duration::from_secs(3)) };
+        assert_eq!(error.to_string(), "get embeddings from api.openai.com (HTTP 429, request req_1): slow down");
         assert!(error.is_retryable());
         assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
     }

@@ -38,9 +38,7 @@ pub enum LocalModelError {
         source: std::io::Error,
     },
     /// A file is not in the folder, or several could be it.
-    #[error(
-        "find the local embedding model's {what} in {folder}: expected {expected}; found {found}"
-    )]
+    #[error("find the local embedding model's {what} in {folder}: expected {expected}; found {found}")]
     Missing {
         /// Weights or tokenizer.
         what: &'static str,
@@ -83,9 +81,7 @@ impl LocalEmbedder {
     /// # Errors
     /// Names the file at fault and what was expected of it.
     pub fn load(folder: &Path, dimensions: usize) -> Result<Self, LocalModelError> {
-        StaticModel::load(folder, dimensions).map(|model| Self {
-            model: Arc::new(model),
-        })
+        StaticModel::load(folder, dimensions).map(|model| Self { model: Arc::new(model) })
     }
 
     /// Embeds `texts`; see [`Embedder::embed`](super::Embedder::embed).
@@ -97,16 +93,14 @@ impl LocalEmbedder {
             return Ok(self.model.embed(texts));
         }
         let (model, texts) = (Arc::clone(&self.model), texts.to_vec());
-        tokio::task::spawn_blocking(move || model.embed(&texts))
-            .await
-            .map_err(|error| EmbedError::Permanent {
-                failure: Failure {
-                    provider: self.model().to_owned(),
-                    status: None,
-                    request_id: None,
-                    message: error.to_string(),
-                },
-            })
+        tokio::task::spawn_blocking(move || model.embed(&texts)).await.map_err(|error| EmbedError::Permanent {
+            failure: Failure {
+                provider: self.model().to_owned(),
+                status: None,
+                request_id: None,
+                message: error.to_string(),
+            },
+        })
     }
 
     /// `local/<name>@<fingerprint of weights and tokenizer>`: other files under the same name are another model.
@@ -141,10 +135,7 @@ mod tests {
     async fn a_vector_is_the_normalised_mean_of_its_tokens() {
         for folder in [ModelFolder::model2vec(), ModelFolder::word_llama()] {
             let embedder = LocalEmbedder::load(folder.path(), 2).unwrap();
-            let embedded = embedder
-                .embed(&texts(&["sea", "sea sun", "sun"]))
-                .await
-                .unwrap();
+            let embedded = embedder.embed(&texts(&["sea", "sea sun", "sun"])).await.unwrap();
             let half = std::f32::consts::FRAC_1_SQRT_2;
             assert!(close(embedded.vectors[0].as_ref().unwrap(), &[1.0, 0.0]));
             assert!(close(embedded.vectors[1].as_ref().unwrap(), &[half, half]));
@@ -157,18 +148,10 @@ mod tests {
     async fn unknown_tokens_count_in_word_llama_and_not_in_model2vec() {
         let both = texts(&["sea blorb"]);
         let folder = ModelFolder::model2vec();
-        let skipped = LocalEmbedder::load(folder.path(), 2)
-            .unwrap()
-            .embed(&both)
-            .await
-            .unwrap();
+        let skipped = LocalEmbedder::load(folder.path(), 2).unwrap().embed(&both).await.unwrap();
         assert!(close(skipped.vectors[0].as_ref().unwrap(), &[1.0, 0.0]));
         let folder = ModelFolder::word_llama();
-        let counted = LocalEmbedder::load(folder.path(), 2)
-            .unwrap()
-            .embed(&both)
-            .await
-            .unwrap();
+        let counted = LocalEmbedder::load(folder.path(), 2).unwrap().embed(&both).await.unwrap();
         assert!(counted.vectors[0].as_ref().unwrap()[1] < -0.1);
     }
 
@@ -184,13 +167,7 @@ mod tests {
             assert_eq!(embedded.vectors[2], Err(InputError::Unknown));
             assert_eq!(embedded.vectors[3], Err(InputError::NoDirection));
             assert!(embedded.vectors[4].is_ok());
-            assert!(matches!(
-                embedded.vectors[5],
-                Err(InputError::TooLong {
-                    size_bytes: 400_000,
-                    ..
-                })
-            ));
+            assert!(matches!(embedded.vectors[5], Err(InputError::TooLong { size_bytes: 400_000, .. })));
         }
     }
 
@@ -201,22 +178,13 @@ mod tests {
         let embedded = embedder.embed(&texts(&["sea sun"])).await.unwrap();
         // The mapping swaps the rows of "sea" and "sun"; "sea" weighs three times as much.
         let length = 10.0_f32.sqrt();
-        assert!(close(
-            embedded.vectors[0].as_ref().unwrap(),
-            &[1.0 / length, 3.0 / length]
-        ));
+        assert!(close(embedded.vectors[0].as_ref().unwrap(), &[1.0 / length, 3.0 / length]));
     }
 
     #[test]
     fn other_weights_under_the_same_name_are_another_model() {
-        let (one, other) = (
-            ModelFolder::word_llama(),
-            ModelFolder::word_llama_of(&[[0.5, 0.5]; 4]),
-        );
-        let (one, other) = (
-            LocalEmbedder::load(one.path(), 2),
-            LocalEmbedder::load(other.path(), 2),
-        );
+        let (one, other) = (ModelFolder::word_llama(), ModelFolder::word_llama_of(&[[0.5, 0.5]; 4]));
+        let (one, other) = (LocalEmbedder::load(one.path(), 2), LocalEmbedder::load(other.path(), 2));
         let (one, other) = (one.unwrap(), other.unwrap());
         assert!(one.model().starts_with("local/tiny_2@"), "{}", one.model());
         assert_ne!(one.model(), other.model());

@@ -44,19 +44,13 @@ mod tests {
     #[test]
     fn composed_and_decomposed_letters_are_one_text() {
         assert_eq!(normalize("Zu\u{308}rich"), "Zürich");
-        assert_eq!(
-            content_hash(&normalize("Zu\u{308}rich")),
-            content_hash("Zürich")
-        );
+        assert_eq!(content_hash(&normalize("Zu\u{308}rich")), content_hash("Zürich"));
     }
 
     #[test]
     fn white_space_and_control_characters_become_single_spaces() {
         assert_eq!(normalize("\u{feff}a"), "\u{feff}a");
-        assert_eq!(
-            normalize("  two\t\r\n words\u{a0}\0here \u{2003}"),
-            "two words here"
-        );
+        assert_eq!(normalize("  two\t\r\n words\u{a0}\0here \u{2003}"), "two words here");
         assert_eq!(normalize(" \n\0 "), "");
     }
 

@@ -83,9 +83,7 @@ impl OpenAiEmbedder {
     /// # Errors
     /// As [`OpenAiEmbedder::new`].
     pub fn with_pacing(config: OpenAiConfig, pacing: Pacing) -> Result<Self, EmbedError> {
-        Ok(Self {
-            solver: Arc::new(Solver::new(config, pacing)?),
-        })
+        Ok(Self { solver: Arc::new(Solver::new(config, pacing)?) })
     }
 
     /// Embeds `texts`; see [`Embedder::embed`](super::Embedder::embed). The first request that fails as a whole
@@ -95,29 +93,18 @@ impl OpenAiEmbedder {
     /// When the provider fails or refuses the request as such.
     pub async fn embed(&self, texts: &[String]) -> Result<Embedded, EmbedError> {
         let batches = batch::batches(texts, self.solver.batch_limit());
-        let solutions: Vec<_> = batches
-            .into_iter()
-            .map(|batch| self.solver.solve(texts, batch))
-            .collect();
-        let mut vectors: Vec<_> = texts
-            .iter()
-            .map(|text| batch::refusal(text).map(Err))
-            .collect();
+        let solutions: Vec<_> = batches.into_iter().map(|batch| self.solver.solve(texts, batch)).collect();
+        let mut vectors: Vec<_> = texts.iter().map(|text| batch::refusal(text).map(Err)).collect();
         let mut tokens = 0;
-        let mut done =
-            stream::iter(solutions).buffer_unordered(self.solver.config().max_parallel.max(1));
+        let mut done = stream::iter(solutions).buffer_unordered(self.solver.config().max_parallel.max(1));
         while let Some(solution) = done.try_next().await? {
             tokens += solution.tokens;
             for (place, result) in solution.results {
                 vectors[place] = Some(result);
             }
         }
-        let settled =
-            |result: Option<_>| result.expect("every text is refused at once or part of one batch");
-        Ok(Embedded {
-            vectors: vectors.into_iter().map(settled).collect(),
-            tokens,
-        })
+        let settled = |result: Option<_>| result.expect("every text is refused at once or part of one batch");
+        Ok(Embedded { vectors: vectors.into_iter().map(settled).collect(), tokens })
     }
 
     /// The model's name at the endpoint.

@@ -30,6 +30,7 @@ use crate::{
 
 /// Remembers texts of a user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AddMemories {
     /// Whose memories.
     #[schemars(length(min = 1, max = 255))]

@@ -9,6 +9,7 @@ use super::limits::{MAX_METADATA_BYTES, MAX_TEXT_BYTES, check_id, has_nul};
 
 /// One text to remember.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewMemory {
     /// The submitter's own name for the item; it comes back with the item's result.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ use crate::embedders::normalize;
 
 /// What is asked of the memories.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MemoryQuery {
     /// Whose memories; without it, everybody's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -41,45 +41,20 @@ pub(crate) fn rows<const N: usize>(file: &'static str) -> impl Iterator<Item = [
 
 /// A number or a code of a data file.
 pub(crate) fn value<T: std::str::FromStr>(text: &str) -> T {
-    text.parse()
-        .ok()
-        .expect("build_places.py writes numbers and codes in this form")
+    text.parse().ok().expect("build_places.py writes numbers and codes in this form")
 }
 
 impl Country {
     fn read(
-        [
-            code,
-            name,
-            in_text,
-            continent,
-            capital,
-            currency,
-            currency_name,
-            languages,
-            neighbours,
-        ]: [&'static str; 9],
+        [code, name, in_text, continent, capital, currency, currency_name, languages, neighbours]: [&'static str; 9],
     ) -> Self {
         let capital = (!capital.is_empty()).then(|| value(capital));
-        Self {
-            code,
-            name,
-            in_text,
-            continent,
-            capital,
-            currency,
-            currency_name,
-            languages,
-            neighbours,
-        }
+        Self { code, name, in_text, continent, capital, currency, currency_name, languages, neighbours }
     }
 
     /// All countries, by code.
     pub(crate) fn read_all() -> &'static [Self] {
-        rows(include_str!("../../data/countries.tsv"))
-            .map(Self::read)
-            .collect::<Vec<_>>()
-            .leak()
+        rows(include_str!("../../data/countries.tsv")).map(Self::read).collect::<Vec<_>>().leak()
     }
 
     /// The neighbours' codes.
@@ -91,23 +66,17 @@ impl Country {
 impl Area {
     /// All areas, by number. Leaked on purpose: read once, needed as long as the process lives.
     pub(crate) fn read_all(countries: &'static [Country]) -> &'static [Self] {
-        let areas = rows(include_str!("../../data/areas.tsv")).map(
-            |[country, region_code, region, timezone]| Self {
-                country: find_country(countries, country)
-                    .expect("build_places.py writes the country of every area"),
-                region_code,
-                region,
-                timezone,
-            },
-        );
+        let areas = rows(include_str!("../../data/areas.tsv")).map(|[country, region_code, region, timezone]| Self {
+            country: find_country(countries, country).expect("build_places.py writes the country of every area"),
+            region_code,
+            region,
+            timezone,
+        });
         areas.collect::<Vec<_>>().leak()
     }
 }
 
 /// The country with this code, which must be in capitals.
 pub(crate) fn find_country(countries: &'static [Country], code: &str) -> Option<&'static Country> {
-    countries
-        .binary_search_by(|country| country.code.cmp(code))
-        .ok()
-        .map(|found| &countries[found])
+    countries.binary_search_by(|country| country.code.cmp(code)).ok().map(|found| &countries[found])
 }

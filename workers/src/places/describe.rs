@@ -28,43 +28,24 @@ impl Place {
         } else {
             format!("a {} in {}", size_word(self.number), self.in_words())
         };
-        let continent = if country.continent == country.name {
-            String::new()
-        } else {
-            format!(", {}", country.continent)
-        };
-        let inhabitants = if self.number == 0 {
-            String::new()
-        } else {
-            format!(", with about {} inhabitants", rounded(self.number))
-        };
+        let continent =
+            if country.continent == country.name { String::new() } else { format!(", {}", country.continent) };
+        let inhabitants =
+            if self.number == 0 { String::new() } else { format!(", with about {} inhabitants", rounded(self.number)) };
         format!("{} is {what}{continent}{inhabitants}.", self.name)
     }
 
     fn introduce_airport(&self) -> String {
-        let serves = self
-            .serves()
-            .map(|city| format!(" serving {city}"))
-            .unwrap_or_default();
+        let serves = self.serves().map(|city| format!(" serving {city}")).unwrap_or_default();
         let continent = self.in_country().continent;
-        let code = self
-            .iata
-            .map(|code| format!(" ({})", code.as_str()))
-            .unwrap_or_default();
-        format!(
-            "{}{code} is an airport{serves} in {}, {continent}.",
-            self.name,
-            self.in_words()
-        )
+        let code = self.iata.map(|code| format!(" ({})", code.as_str())).unwrap_or_default();
+        format!("{}{code} is an airport{serves} in {}, {continent}.", self.name, self.in_words())
     }
 
     /// "Bavaria, Germany"; a region that is called like the place is left out.
     fn in_words(&self) -> String {
         let country = self.in_country().in_text;
-        match self
-            .region()
-            .filter(|&region| region != self.name && self.serves() != Some(region))
-        {
+        match self.region().filter(|&region| region != self.name && self.serves() != Some(region)) {
             Some(region) => format!("{region}, {country}"),
             None => country.to_owned(),
         }
@@ -72,20 +53,10 @@ impl Place {
 
     fn tell_customs(&self) -> String {
         let country = self.in_country();
-        let languages: Vec<_> = country
-            .languages
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .collect();
-        let currency = format!(
-            "the currency is the {} ({})",
-            country.currency_name, country.currency
-        );
+        let languages: Vec<_> = country.languages.split(',').filter(|name| !name.is_empty()).collect();
+        let currency = format!("the currency is the {} ({})", country.currency_name, country.currency);
         match (languages.is_empty(), country.currency_name.is_empty()) {
-            (false, false) => format!(
-                "Languages spoken in the country: {}; {currency}.",
-                listed(&languages)
-            ),
+            (false, false) => format!("Languages spoken in the country: {}; {currency}.", listed(&languages)),
             (false, true) => format!("Languages spoken in the country: {}.", listed(&languages)),
             (true, false) => format!("In this country {currency}."),
             (true, true) => String::new(),
@@ -103,8 +74,7 @@ impl Place {
             .collect();
         let mut in_text = country.in_text.to_owned();
         in_text[..1].make_ascii_uppercase();
-        (self.is_capital() && !names.is_empty())
-            .then(|| format!("{in_text} borders {}.", listed(&names)))
+        (self.is_capital() && !names.is_empty()).then(|| format!("{in_text} borders {}.", listed(&names)))
     }
 
     /// Far north and far south, and the tropics, follow from the latitude.
@@ -123,13 +93,7 @@ impl Place {
         let index = PlaceIndex::get();
         let name = |code: &str| {
             let airport = index.by_id(PlaceId::Iata(code.parse().ok()?))?;
-            Some(format!(
-                "{} ({code})",
-                airport
-                    .name
-                    .strip_suffix(" Airport")
-                    .unwrap_or(airport.name)
-            ))
+            Some(format!("{} ({code})", airport.name.strip_suffix(" Airport").unwrap_or(airport.name)))
         };
         let names: Vec<_> = self.airports().filter_map(name).collect();
         (!names.is_empty()).then(|| format!("Airports nearby: {}.", names.join(", ")))
@@ -152,11 +116,7 @@ fn rounded(population: u32) -> String {
     match population {
         1_000_000.. => format!("{:.1} million", f64::from(population) / 1e6),
         100_000.. => format!("{},000", (population + 500) / 1000),
-        1_000.. => format!(
-            "{},{}00",
-            (population + 50) / 100 / 10,
-            (population + 50) / 100 % 10
-        ),
+        1_000.. => format!("{},{}00", (population + 50) / 100 / 10, (population + 50) / 100 % 10),
         _ => population.to_string(),
     }
 }

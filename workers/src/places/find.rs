@@ -25,10 +25,7 @@ impl PlaceIndex {
         if !text.is_empty() {
             self.find_code(&query.text, &text, &mut found);
             self.find_named(&text, &mut found);
-            if !found
-                .values()
-                .any(|(_, by)| matches!(by, MatchedBy::Code | MatchedBy::Name))
-            {
+            if !found.values().any(|(_, by)| matches!(by, MatchedBy::Code | MatchedBy::Name)) {
                 self.find_within_area(&text, &mut found);
                 self.find_misspelled(&text, &mut found);
             }
@@ -40,17 +37,8 @@ impl PlaceIndex {
     fn find_code(&self, typed: &str, text: &str, found: &mut Found) {
         let code = text.strip_suffix(" airport").unwrap_or(text);
         let in_capitals = typed.trim() == code.to_uppercase();
-        if let Some(at) = code
-            .parse()
-            .ok()
-            .and_then(|code| self.position_of_code(code))
-        {
-            keep_best(
-                found,
-                at,
-                if in_capitals { 1.0 } else { 0.85 },
-                MatchedBy::Code,
-            );
+        if let Some(at) = code.parse().ok().and_then(|code| self.position_of_code(code)) {
+            keep_best(found, at, if in_capitals { 1.0 } else { 0.85 }, MatchedBy::Code);
         }
     }
 
@@ -59,12 +47,7 @@ impl PlaceIndex {
         for name in self.names.with_prefix(text) {
             let weight = self.weight(name.place);
             if name.is_start && name.length == text.len() {
-                keep_best(
-                    found,
-                    name.place,
-                    exact_score(name, weight),
-                    MatchedBy::Name,
-                );
+                keep_best(found, name.place, exact_score(name, weight), MatchedBy::Name);
             } else if name.is_start || text.len() > 2 {
                 // One or two letters begin tens of thousands of words: then only whole names count.
                 let covered = text.len() as f32 / name.length as f32;
@@ -78,17 +61,9 @@ impl PlaceIndex {
     fn find_within_area(&self, text: &str, found: &mut Found) {
         for (end, _) in text.match_indices(' ') {
             let (head, tail) = (&text[..end], &text[end + 1..]);
-            let names = self
-                .names
-                .with_prefix(head)
-                .filter(|name| name.is_start && name.length == head.len());
+            let names = self.names.with_prefix(head).filter(|name| name.is_start && name.length == head.len());
             for name in names.filter(|name| lies_in(self.place(name.place), tail)) {
-                keep_best(
-                    found,
-                    name.place,
-                    exact_score(name, self.weight(name.place)),
-                    MatchedBy::Name,
-                );
+                keep_best(found, name.place, exact_score(name, self.weight(name.place)), MatchedBy::Name);
             }
         }
     }
@@ -118,11 +93,7 @@ impl PlaceIndex {
         ranked.truncate(limit);
         ranked
             .into_iter()
-            .map(|(at, score, matched_by)| PlaceHit {
-                place: self.place(at),
-                score,
-                matched_by,
-            })
+            .map(|(at, score, matched_by)| PlaceHit { place: self.place(at), score, matched_by })
             .collect()
     }
 
@@ -136,15 +107,8 @@ impl PlaceIndex {
         if let Some(population) = place.population() {
             return magnitude(population);
         }
-        let served = place
-            .serves_id()
-            .and_then(|id: PlaceId| self.by_id(id))
-            .and_then(Place::population);
-        let international = if place.name.contains("International") {
-            0.015
-        } else {
-            0.0
-        };
+        let served = place.serves_id().and_then(|id: PlaceId| self.by_id(id)).and_then(Place::population);
+        let international = if place.name.contains("International") { 0.015 } else { 0.0 };
         magnitude(served.unwrap_or(1)) / 2.0 + international
     }
 }

@@ -31,10 +31,7 @@ pub(crate) fn fold(text: &str) -> String {
 
 /// Signs inside words, which people leave out: "Xi'an" is typed `xian`, "St." is typed `st`.
 fn is_dropped(letter: char) -> bool {
-    matches!(
-        letter,
-        '\'' | '’' | '‘' | 'ʻ' | 'ʼ' | 'ʹ' | 'ʿ' | 'ʾ' | '`' | '´' | '.'
-    )
+    matches!(letter, '\'' | '’' | '‘' | 'ʻ' | 'ʼ' | 'ʹ' | 'ʿ' | 'ʾ' | '`' | '´' | '.')
 }
 
 /// Letters that Unicode does not decompose but a keyboard without them writes otherwise.

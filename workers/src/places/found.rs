@@ -24,10 +24,7 @@ pub struct PlaceQuery {
 impl PlaceQuery {
     /// A query for `text` alone, without filters.
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            ..Self::default()
-        }
+        Self { text: text.into(), ..Self::default() }
     }
 }
 

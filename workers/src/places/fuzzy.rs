@@ -17,11 +17,7 @@ impl Distances {
     pub(crate) fn new(query: &str) -> Self {
         let query: Vec<char> = query.chars().take(100).collect();
         let cells = (0u8..).take(query.len() + 1).collect();
-        Self {
-            query,
-            name: Vec::new(),
-            cells,
-        }
+        Self { query, name: Vec::new(), cells }
     }
 
     /// The letters of the name read so far.
@@ -37,8 +33,7 @@ impl Distances {
     /// Forgets all but the first `n_letters` of the name.
     pub(crate) fn truncate(&mut self, n_letters: usize) {
         self.name.truncate(n_letters);
-        self.cells
-            .truncate((n_letters + 1) * (self.query.len() + 1));
+        self.cells.truncate((n_letters + 1) * (self.query.len() + 1));
     }
 
     /// Reads one more letter of the name. Gives the least distance that a longer name that begins so can

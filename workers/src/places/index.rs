@@ -43,21 +43,14 @@ impl PlaceIndex {
     }
 
     pub(crate) fn position_of(&self, id: PlaceId) -> Option<u16> {
-        let found = self
-            .by_id
-            .binary_search_by_key(&id, |&at| self.places[usize::from(at)].id);
+        let found = self.by_id.binary_search_by_key(&id, |&at| self.places[usize::from(at)].id);
         found.ok().map(|found| self.by_id[found])
     }
 
     /// The airport with this code, else the city whose airports share it.
     pub(crate) fn position_of_code(&self, code: IataCode) -> Option<u16> {
-        let shared = || {
-            self.shared_codes
-                .binary_search_by_key(&code, |&(shared, _)| shared)
-                .ok()
-        };
-        self.position_of(PlaceId::Iata(code))
-            .or_else(|| shared().map(|found| self.shared_codes[found].1))
+        let shared = || self.shared_codes.binary_search_by_key(&code, |&(shared, _)| shared).ok();
+        self.position_of(PlaceId::Iata(code)).or_else(|| shared().map(|found| self.shared_codes[found].1))
     }
 
     fn read() -> Self {
@@ -70,36 +63,16 @@ impl PlaceIndex {
         places.extend(atlas::rows(AIRPORTS).map(|columns| read_airport(areas, columns)));
         let mut by_id: Vec<u16> = (0..).take(places.len()).collect();
         by_id.sort_unstable_by_key(|&at| places[usize::from(at)].id);
-        let cities = (0..)
-            .zip(&places)
-            .filter(|(_, place)| matches!(place.id, PlaceId::Geonames(_)));
-        let mut shared_codes: Vec<_> = cities
-            .filter_map(|(at, place)| Some((place.iata?, at)))
-            .collect();
+        let cities = (0..).zip(&places).filter(|(_, place)| matches!(place.id, PlaceId::Geonames(_)));
+        let mut shared_codes: Vec<_> = cities.filter_map(|(at, place)| Some((place.iata?, at))).collect();
         shared_codes.sort_unstable();
-        Self {
-            countries,
-            places,
-            names,
-            by_id,
-            shared_codes,
-        }
+        Self { countries, places, names, by_id, shared_codes }
     }
 }
 
 fn read_city(
     areas: &'static [Area],
-    [
-        id,
-        name,
-        _,
-        area,
-        latitude,
-        longitude,
-        population,
-        airports,
-        iata,
-    ]: [&'static str; 9],
+    [id, name, _, area, latitude, longitude, population, airports, iata]: [&'static str; 9],
 ) -> Place {
     Place {
         area: &areas[atlas::value::<usize>(area)],
@@ -124,11 +97,7 @@ fn read_airport(
         related: city,
         latitude: atlas::value(latitude),
         longitude: atlas::value(longitude),
-        number: if city_id.is_empty() {
-            0
-        } else {
-            atlas::value(city_id)
-        },
+        number: if city_id.is_empty() { 0 } else { atlas::value(city_id) },
         id: PlaceId::Iata(code),
         iata: Some(code),
     }

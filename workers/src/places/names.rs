@@ -40,49 +40,29 @@ impl NameTable {
         let mut words = Vec::new();
         for (file, flag, first_place) in [(files[0], 0, 0), (files[1], SECOND_FILE, n_first)] {
             for (row, line) in file.lines().skip(1).enumerate() {
-                let place =
-                    u16::try_from(first_place + row).expect("there are fewer than 65,536 places");
-                let keys = line
-                    .split('\t')
-                    .nth(2)
-                    .expect("build_places.py writes the keys third");
-                let offset = u32::try_from(keys.as_ptr().addr() - file.as_ptr().addr())
-                    .expect("the files are a few megabytes");
+                let place = u16::try_from(first_place + row).expect("there are fewer than 65,536 places");
+                let keys = line.split('\t').nth(2).expect("build_places.py writes the keys third");
+                let offset =
+                    u32::try_from(keys.as_ptr().addr() - file.as_ptr().addr()).expect("the files are a few megabytes");
                 let starts = (0..)
                     .zip(keys.bytes())
                     .filter(|&(at, _)| at == 0 || matches!(keys.as_bytes()[at - 1], b' ' | b'|'));
-                words.extend(starts.map(|(at, _)| {
-                    (
-                        flag | (offset + u32::try_from(at).expect("a line is short")),
-                        place,
-                    )
-                }));
+                words.extend(
+                    starts.map(|(at, _)| (flag | (offset + u32::try_from(at).expect("a line is short")), place)),
+                );
             }
         }
-        words.sort_unstable_by(|a, b| {
-            key_at(files, a.0)
-                .cmp(key_at(files, b.0))
-                .then(a.1.cmp(&b.1))
-        });
+        words.sort_unstable_by(|a, b| key_at(files, a.0).cmp(key_at(files, b.0)).then(a.1.cmp(&b.1)));
         let (starts, places) = words.into_iter().unzip();
-        let mut table = Self {
-            files,
-            starts,
-            places,
-        };
+        let mut table = Self { files, starts, places };
         table.starts.shrink_to_fit();
         table.places.shrink_to_fit();
         table
     }
 
     /// The names that begin, at some word, with `prefix`, shortest rest first within equal spelling.
-    pub(crate) fn with_prefix<'a>(
-        &'a self,
-        prefix: &'a str,
-    ) -> impl Iterator<Item = NameMatch> + 'a {
-        let from = self
-            .starts
-            .partition_point(|&start| self.key(start) < prefix);
+    pub(crate) fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = NameMatch> + 'a {
+        let from = self.starts.partition_point(|&start| self.key(start) < prefix);
         let n = self.starts[from..].partition_point(|&start| self.key(start).starts_with(prefix));
         (from..from + n).map(|at| self.found(at, 0))
     }
@@ -95,19 +75,13 @@ impl NameTable {
         let (mut found, mut at) = (Vec::new(), 0);
         while at < self.starts.len() {
             let key = self.key(self.starts[at]);
-            let common = key
-                .chars()
-                .zip(distances.name())
-                .take_while(|(a, b)| a == *b)
-                .count();
+            let common = key.chars().zip(distances.name()).take_while(|(a, b)| a == *b).count();
             distances.truncate(common);
             if let Some(end) = read_on(&mut distances, key, common, max_edits) {
                 at = self.skip(at, &key[..end]);
                 continue;
             }
-            if distances.distance() <= allowed(&distances, max_edits)
-                && self.is_start(self.starts[at])
-            {
+            if distances.distance() <= allowed(&distances, max_edits) && self.is_start(self.starts[at]) {
                 found.push(self.found(at, distances.distance()));
             }
             at += 1;
@@ -132,13 +106,7 @@ impl NameTable {
     fn found(&self, at: usize, edits: usize) -> NameMatch {
         let start = self.starts[at];
         let (is_main, length) = (self.is_main(start), self.key(start).len());
-        NameMatch {
-            place: self.places[at],
-            is_main,
-            is_start: self.is_start(start),
-            length,
-            edits,
-        }
+        NameMatch { place: self.places[at], is_main, is_start: self.is_start(start), length, edits }
     }
 
     fn key(&self, start: u32) -> &'static str {
@@ -150,11 +118,7 @@ impl NameTable {
     }
 
     fn is_main(&self, start: u32) -> bool {
-        self.before(start)
-            .bytes()
-            .rev()
-            .find(|byte| matches!(byte, b'\t' | b'|'))
-            == Some(b'\t')
+        self.before(start).bytes().rev().find(|byte| matches!(byte, b'\t' | b'|')) == Some(b'\t')
     }
 
     fn before(&self, start: u32) -> &'static str {
@@ -176,27 +140,17 @@ fn read_on(distances: &mut Distances, key: &str, known: usize, max_edits: usize)
 
 /// People rarely miss the first letter and another: this cuts the walk to a fraction.
 fn allowed(distances: &Distances, max_edits: usize) -> usize {
-    if distances.begins_alike() {
-        max_edits
-    } else {
-        max_edits.min(1)
-    }
+    if distances.begins_alike() { max_edits } else { max_edits.min(1) }
 }
 
 fn locate(files: [&'static str; 2], start: u32) -> (&'static str, usize) {
-    (
-        files[usize::from(start & SECOND_FILE != 0)],
-        (start & !SECOND_FILE) as usize,
-    )
+    (files[usize::from(start & SECOND_FILE != 0)], (start & !SECOND_FILE) as usize)
 }
 
 /// What follows `start` up to the end of its key.
 fn key_at(files: [&'static str; 2], start: u32) -> &'static str {
     let (file, offset) = locate(files, start);
     let rest = &file[offset..];
-    let end = rest
-        .bytes()
-        .position(|byte| matches!(byte, b'\t' | b'|'))
-        .unwrap_or(rest.len());
+    let end = rest.bytes().position(|byte| matches!(byte, b'\t' | b'|')).unwrap_or(rest.len());
     &rest[..end]
 }

@@ -94,11 +94,7 @@ impl Place {
 
     /// Codes of up to three airports within 60 km of a city, its own and international ones first.
     pub fn airports(&self) -> impl Iterator<Item = &'static str> {
-        let codes = if self.kind() == PlaceKind::City {
-            self.related
-        } else {
-            ""
-        };
+        let codes = if self.kind() == PlaceKind::City { self.related } else { "" };
         codes.split(',').filter(|code| !code.is_empty())
     }
 
@@ -109,8 +105,7 @@ impl Place {
 
     /// The id of the city that an airport serves, where it is in the index.
     pub fn serves_id(&self) -> Option<PlaceId> {
-        (self.kind() == PlaceKind::Airport && self.number != 0)
-            .then_some(PlaceId::Geonames(self.number))
+        (self.kind() == PlaceKind::Airport && self.number != 0).then_some(PlaceId::Geonames(self.number))
     }
 
     /// Whether a city is its country's capital.

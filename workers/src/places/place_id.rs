@@ -117,30 +117,14 @@ mod tests {
         for text in ["geonames:2988507", "iata:CDG"] {
             assert_eq!(text.parse::<PlaceId>().unwrap().to_string(), text);
             let json = format!("\"{text}\"");
-            assert_eq!(
-                serde_json::to_string(&serde_json::from_str::<PlaceId>(&json).unwrap()).unwrap(),
-                json
-            );
+            assert_eq!(serde_json::to_string(&serde_json::from_str::<PlaceId>(&json).unwrap()).unwrap(), json);
         }
     }
 
     #[test]
     fn what_is_no_id_is_refused_and_said() {
-        for text in [
-            "",
-            "paris",
-            "geonames:",
-            "geonames:-1",
-            "iata:CDGX",
-            "iata:C G",
-            "osm:1",
-        ] {
-            assert!(
-                text.parse::<PlaceId>()
-                    .unwrap_err()
-                    .to_string()
-                    .contains("geonames:2988507")
-            );
+        for text in ["", "paris", "geonames:", "geonames:-1", "iata:CDGX", "iata:C G", "osm:1"] {
+            assert!(text.parse::<PlaceId>().unwrap_err().to_string().contains("geonames:2988507"));
         }
     }
 }

@@ -85,44 +85,23 @@ impl Rules {
         self.check_fields(&body)?;
         let model = body["model"].as_str().unwrap_or_default().to_owned();
         if !self.models.contains(&model) {
-            return Err(self.refuse(
-                404,
-                Some("model_not_found"),
-                &format!("The model `{model}` does not exist"),
-            ));
+            return Err(self.refuse(404, Some("model_not_found"), &format!("The model `{model}` does not exist")));
         }
         let input = self.check_input(&body["input"])?;
         let n_tokens = input.iter().map(|text| tokens(text)).sum();
         if n_tokens > self.max_tokens {
-            let message = format!(
-                "Requested {n_tokens} tokens, max {} tokens per request",
-                self.max_tokens
-            );
+            let message = format!("Requested {n_tokens} tokens, max {} tokens per request", self.max_tokens);
             return Err(self.refuse(400, Some("max_tokens_per_request"), &message));
         }
         let dimensions = body.get("dimensions").and_then(Value::as_u64);
-        let dimensions = dimensions
-            .map_or(Ok(self.dimensions), usize::try_from)
-            .expect("a test's dimensions are small");
-        let base64 = body
-            .get("encoding_format")
-            .is_some_and(|format| format == "base64");
-        Ok(Request {
-            model,
-            input,
-            dimensions,
-            base64,
-            n_tokens,
-        })
+        let dimensions =
+            dimensions.map_or(Ok(self.dimensions), usize::try_from).expect("a test's dimensions are small");
+        let base64 = body.get("encoding_format").is_some_and(|format| format == "base64");
+        Ok(Request { model, input, dimensions, base64, n_tokens })
     }
 
     fn check_headers(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if text(header::CONTENT_TYPE) != "application/json" {
             return Err(self.bad("you must send content-type: application/json"));
         }
@@ -134,14 +113,9 @@ impl Rules {
             return Ok(());
         }
         let given = authorization.strip_prefix("Bearer ").unwrap_or_default();
-        let (head, tail) = (
-            given.get(..8).unwrap_or_default(),
-            given.get(given.len().saturating_sub(4)..),
-        );
+        let (head, tail) = (given.get(..8).unwrap_or_default(), given.get(given.len().saturating_sub(4)..));
         let echo = format!("{head}********{}", tail.unwrap_or_default());
-        let message = format!(
-            "Incorrect API key provided: {echo}. You can find your API key at https://host."
-        );
+        let message = format!("Incorrect API key provided: {echo}. You can find your API key at https://host.");
         Err(self.refuse(401, Some("invalid_api_key"), &message))
     }
 
@@ -172,35 +146,22 @@ impl Rules {
     fn check_input(&self, input: &Value) -> Result<Vec<String>, Refusal> {
         let texts: Option<Vec<String>> = match input {
             Value::String(text) => Some(vec![text.clone()]),
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect(),
+            Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
             _ => None,
         };
         let invalid = "'$.input' is invalid. Please check the API reference.";
-        let texts =
-            texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()));
+        let texts = texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()));
         let texts = texts.ok_or_else(|| self.bad(invalid))?;
         let (n, max) = (texts.len(), self.max_inputs);
         if n > max && self.flat_errors {
-            return Err(self.refuse(
-                422,
-                None,
-                &format!("batch size {n} > maximum allowed batch size {max}"),
-            ));
+            return Err(self.refuse(422, None, &format!("batch size {n} > maximum allowed batch size {max}")));
         }
         if n > max || texts.iter().any(|text| Some(text) == self.poison.as_ref()) {
             return Err(self.bad(invalid));
         }
-        match texts
-            .iter()
-            .position(|text| tokens(text) > self.max_input_tokens)
-        {
-            Some(place) => Err(self.bad(&format!(
-                "Invalid 'input[{place}]': maximum input length is {} tokens.",
-                self.max_input_tokens
-            ))),
+        match texts.iter().position(|text| tokens(text) > self.max_input_tokens) {
+            Some(place) => Err(self
+                .bad(&format!("Invalid 'input[{place}]': maximum input length is {} tokens.", self.max_input_tokens))),
             None => Ok(texts),
         }
     }
@@ -210,13 +171,7 @@ impl Rules {
     }
 
     fn refuse(&self, status: u16, code: Option<&'static str>, message: &str) -> Refusal {
-        Refusal {
-            status,
-            code,
-            param: None,
-            message: message.to_owned(),
-            flat: self.flat_errors,
-        }
+        Refusal { status, code, param: None, message: message.to_owned(), flat: self.flat_errors }
     }
 }
 

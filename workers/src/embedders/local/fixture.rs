@@ -59,14 +59,8 @@ impl ModelFolder {
 
     /// The model2vec layout with "sea" and "sun" swapped by the mapping and "sea" of weight 3.
     pub(super) fn model2vec_mapped() -> Self {
-        let mapping: Vec<u8> = [0_i64, 2, 1, 3]
-            .iter()
-            .flat_map(|row| row.to_le_bytes())
-            .collect();
-        let weights: Vec<u8> = [1.0_f64, 3.0, 1.0, 1.0]
-            .iter()
-            .flat_map(|weight| weight.to_le_bytes())
-            .collect();
+        let mapping: Vec<u8> = [0_i64, 2, 1, 3].iter().flat_map(|row| row.to_le_bytes()).collect();
+        let weights: Vec<u8> = [1.0_f64, 3.0, 1.0, 1.0].iter().flat_map(|weight| weight.to_le_bytes()).collect();
         let rows = bytes(ROWS.as_flattened());
         let model = serialize(&[
             ("embeddings", Dtype::F32, &[4, 2], &rows),
@@ -82,17 +76,10 @@ impl ModelFolder {
     }
 
     pub(super) fn word_llama_of(rows: &[[f32; 2]; 4]) -> Self {
-        let halves: Vec<u8> = rows
-            .as_flattened()
-            .iter()
-            .flat_map(|value| f16::from_f32(*value).to_le_bytes())
-            .collect();
+        let halves: Vec<u8> =
+            rows.as_flattened().iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
         let model = serialize(&[("embedding.weight", Dtype::F16, &[4, 2], &halves)]);
-        Self::written(
-            "weights/tiny_2.safetensors",
-            &model,
-            "tokenizers/tiny_tokenizer_config.json",
-        )
+        Self::written("weights/tiny_2.safetensors", &model, "tokenizers/tiny_tokenizer_config.json")
     }
 
     /// The model2vec layout with a single tensor of any name and shape.
@@ -110,19 +97,13 @@ impl ModelFolder {
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 fn serialize(tensors: &[(&str, Dtype, &[usize], &[u8])]) -> Vec<u8> {
-    let views = tensors.iter().map(|(name, dtype, shape, data)| {
-        (
-            *name,
-            TensorView::new(*dtype, shape.to_vec(), data).unwrap(),
-        )
-    });
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, data)| (*name, TensorView::new(*dtype, shape.to_vec(), data).unwrap()));
     safetensors::serialize(views, None).unwrap()
 }
 

@@ -21,20 +21,12 @@ pub(super) fn find(folder: &Path, dimensions: usize) -> Result<ModelFiles, Local
     let model2vec = folder.join("model.safetensors");
     if files.contains(&model2vec) {
         let tokenizer = pick_tokenizer(folder, &files, "")?;
-        return Ok(ModelFiles {
-            weights: model2vec,
-            tokenizer,
-            name: stem(folder),
-        });
+        return Ok(ModelFiles { weights: model2vec, tokenizer, name: stem(folder) });
     }
     let weights = pick_weights(folder, &files, dimensions)?;
     let name = stem(&weights);
     let family = name.rsplit_once('_').map_or("", |(family, _)| family);
-    Ok(ModelFiles {
-        tokenizer: pick_tokenizer(folder, &files, family)?,
-        weights,
-        name,
-    })
+    Ok(ModelFiles { tokenizer: pick_tokenizer(folder, &files, family)?, weights, name })
 }
 
 /// The files of the folder and of its two known subfolders, in a stable order.
@@ -52,31 +44,15 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, LocalModelError> {
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, LocalModelError> {
-    let read = |source| LocalModelError::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let read = |source| LocalModelError::Read { path: folder.to_owned(), source };
     let entries = std::fs::read_dir(folder).map_err(read)?;
-    entries
-        .map(|entry| entry.map(|entry| entry.path()).map_err(read))
-        .collect()
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(read)).collect()
 }
 
-fn pick_weights(
-    folder: &Path,
-    files: &[PathBuf],
-    dimensions: usize,
-) -> Result<PathBuf, LocalModelError> {
-    let weights: Vec<_> = files
-        .iter()
-        .filter(|path| file_name(path).ends_with(".safetensors"))
-        .collect();
+fn pick_weights(folder: &Path, files: &[PathBuf], dimensions: usize) -> Result<PathBuf, LocalModelError> {
+    let weights: Vec<_> = files.iter().filter(|path| file_name(path).ends_with(".safetensors")).collect();
     let suffix = format!("_{dimensions}.safetensors");
-    let sized: Vec<_> = weights
-        .iter()
-        .copied()
-        .filter(|path| file_name(path).ends_with(&suffix))
-        .collect();
+    let sized: Vec<_> = weights.iter().copied().filter(|path| file_name(path).ends_with(&suffix)).collect();
     match (sized.as_slice(), weights.as_slice()) {
         // A single file of another size is taken here, so that the complaint can name its true size.
         ([only], _) | ([], [only]) => Ok(only.to_path_buf()),
@@ -89,19 +65,11 @@ fn pick_weights(
     }
 }
 
-fn pick_tokenizer(
-    folder: &Path,
-    files: &[PathBuf],
-    family: &str,
-) -> Result<PathBuf, LocalModelError> {
+fn pick_tokenizer(folder: &Path, files: &[PathBuf], family: &str) -> Result<PathBuf, LocalModelError> {
     // `tokenizer_config.json` by this very name holds options, not a tokenizer.
-    let is_tokenizer = |name: &str| {
-        name.contains("tokenizer") && name.ends_with(".json") && name != "tokenizer_config.json"
-    };
-    let tokenizers: Vec<_> = files
-        .iter()
-        .filter(|path| is_tokenizer(&file_name(path)))
-        .collect();
+    let is_tokenizer =
+        |name: &str| name.contains("tokenizer") && name.ends_with(".json") && name != "tokenizer_config.json";
+    let tokenizers: Vec<_> = files.iter().filter(|path| is_tokenizer(&file_name(path))).collect();
     let related = |path: &&PathBuf| {
         let name = file_name(path);
         name == "tokenizer.json" || (!family.is_empty() && name.starts_with(family))
@@ -122,25 +90,15 @@ fn names(paths: &[&PathBuf]) -> String {
     if paths.is_empty() {
         return "none".to_owned();
     }
-    paths
-        .iter()
-        .map(|path| file_name(path))
-        .collect::<Vec<_>>()
-        .join(", ")
+    paths.iter().map(|path| file_name(path)).collect::<Vec<_>>().join(", ")
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -165,38 +123,20 @@ mod tests {
             "tokenizers/l2_supercat_tokenizer_config.json",
         ]);
         let files = find(folder.path(), 256).unwrap();
-        assert_eq!(
-            files.weights,
-            folder.path().join("weights/l2_supercat_256.safetensors")
-        );
-        assert_eq!(
-            files.tokenizer,
-            folder
-                .path()
-                .join("tokenizers/l2_supercat_tokenizer_config.json")
-        );
+        assert_eq!(files.weights, folder.path().join("weights/l2_supercat_256.safetensors"));
+        assert_eq!(files.tokenizer, folder.path().join("tokenizers/l2_supercat_tokenizer_config.json"));
         assert_eq!(files.name, "l2_supercat_256");
     }
 
     #[test]
     fn options_beside_a_tokenizer_are_not_taken_for_it() {
-        let folder = folder_with(&[
-            "model.safetensors",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "config.json",
-        ]);
-        assert_eq!(
-            find(folder.path(), 8).unwrap().tokenizer,
-            folder.path().join("tokenizer.json")
-        );
+        let folder = folder_with(&["model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json"]);
+        assert_eq!(find(folder.path(), 8).unwrap().tokenizer, folder.path().join("tokenizer.json"));
     }
 
     #[test]
     fn a_missing_folder_and_missing_files_are_named() {
-        let error = find(Path::new("/nowhere/model"), 256)
-            .unwrap_err()
-            .to_string();
+        let error = find(Path::new("/nowhere/model"), 256).unwrap_err().to_string();
         assert_eq!(error, "read /nowhere/model of the local embedding model");
         let folder = folder_with(&["a_64.safetensors", "a_128.safetensors"]);
         let error = find(folder.path(), 256).unwrap_err().to_string();
@@ -208,9 +148,6 @@ mod tests {
         );
         let folder = folder_with(&["model.safetensors", "tokenizer_config.json"]);
         let error = find(folder.path(), 256).unwrap_err().to_string();
-        assert!(
-            error.ends_with("expected tokenizer.json or one *tokenizer*.json; found none"),
-            "{error}"
-        );
+        assert!(error.ends_with("expected tokenizer.json or one *tokenizer*.json; found none"), "{error}");
     }
 }

@@ -20,47 +20,20 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// Takes tensor `name` of two dimensions, of 16 or 32 bit floats.
-    pub(super) fn read(
-        tensors: &SafeTensors<'_>,
-        name: &str,
-        file: &Path,
-    ) -> Result<Self, LocalModelError> {
-        let tensor = tensors
-            .tensor(name)
-            .map_err(|error| unusable(file, error.to_string()))?;
+    pub(super) fn read(tensors: &SafeTensors<'_>, name: &str, file: &Path) -> Result<Self, LocalModelError> {
+        let tensor = tensors.tensor(name).map_err(|error| unusable(file, error.to_string()))?;
         let &[n_rows, n_columns] = tensor.shape() else {
-            return Err(unusable(
-                file,
-                format!(
-                    "tensor {name} has shape {:?}, expected two axes",
-                    tensor.shape()
-                ),
-            ));
+            return Err(unusable(file, format!("tensor {name} has shape {:?}, expected two axes", tensor.shape())));
         };
         if n_rows == 0 || n_columns == 0 {
-            return Err(unusable(
-                file,
-                format!("tensor {name} is empty ({n_rows} x {n_columns})"),
-            ));
+            return Err(unusable(file, format!("tensor {name} is empty ({n_rows} x {n_columns})")));
         }
         let values = match tensor.dtype() {
-            Dtype::F16 => tensor
-                .data()
-                .as_chunks()
-                .0
-                .iter()
-                .map(|bytes| f16::from_le_bytes(*bytes))
-                .collect(),
-            _ => floats(&tensor, name, file)?
-                .iter()
-                .map(|value| f16::from_f32(*value))
-                .collect::<Vec<_>>(),
+            Dtype::F16 => tensor.data().as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect(),
+            _ => floats(&tensor, name, file)?.iter().map(|value| f16::from_f32(*value)).collect::<Vec<_>>(),
         };
         if values.iter().any(|value| !value.is_finite()) {
-            return Err(unusable(
-                file,
-                format!("tensor {name} holds values beyond half precision or not finite"),
-            ));
+            return Err(unusable(file, format!("tensor {name} holds values beyond half precision or not finite")));
         }
         Ok(Self { values, n_columns })
     }
@@ -85,67 +58,25 @@ impl Matrix {
 }
 
 /// The values of a tensor of 16, 32 or 64 bit floats.
-pub(super) fn floats(
-    tensor: &TensorView<'_>,
-    name: &str,
-    file: &Path,
-) -> Result<Vec<f32>, LocalModelError> {
+pub(super) fn floats(tensor: &TensorView<'_>, name: &str, file: &Path) -> Result<Vec<f32>, LocalModelError> {
     let data = tensor.data();
     match tensor.dtype() {
-        Dtype::F16 => Ok(data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f16::from_le_bytes(*bytes).to_f32())
-            .collect()),
-        Dtype::F32 => Ok(data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect()),
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "single precision is what the sums are made in"
-        )]
-        Dtype::F64 => Ok(data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f64::from_le_bytes(*bytes) as f32)
-            .collect()),
-        other => Err(unusable(
-            file,
-            format!("tensor {name} is of type {other:?}, expected F16, F32 or F64"),
-        )),
+        Dtype::F16 => Ok(data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect()),
+        Dtype::F32 => Ok(data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+        #[allow(clippy::cast_possible_truncation, reason = "single precision is what the sums are made in")]
+        Dtype::F64 => Ok(data.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect()),
+        other => Err(unusable(file, format!("tensor {name} is of type {other:?}, expected F16, F32 or F64"))),
     }
 }
 
 /// The values of a tensor of row numbers.
-pub(super) fn rows(
-    tensor: &TensorView<'_>,
-    name: &str,
-    file: &Path,
-) -> Result<Vec<u32>, LocalModelError> {
+pub(super) fn rows(tensor: &TensorView<'_>, name: &str, file: &Path) -> Result<Vec<u32>, LocalModelError> {
     let data = tensor.data();
     let rows: Option<Vec<u32>> = match tensor.dtype() {
-        Dtype::I32 => data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| u32::try_from(i32::from_le_bytes(*bytes)).ok())
-            .collect(),
-        Dtype::I64 => data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| u32::try_from(i64::from_le_bytes(*bytes)).ok())
-            .collect(),
+        Dtype::I32 => data.as_chunks().0.iter().map(|bytes| u32::try_from(i32::from_le_bytes(*bytes)).ok()).collect(),
+        Dtype::I64 => data.as_chunks().0.iter().map(|bytes| u32::try_from(i64::from_le_bytes(*bytes)).ok()).collect(),
         other => {
-            return Err(unusable(
-                file,
-                format!("tensor {name} is of type {other:?}, expected I32 or I64"),
-            ));
+            return Err(unusable(file, format!("tensor {name} is of type {other:?}, expected I32 or I64")));
         }
     };
     rows.ok_or_else(|| unusable(file, format!("tensor {name} holds a negative row number")))
@@ -153,8 +84,5 @@ pub(super) fn rows(
 
 /// An error about `file`.
 pub(super) fn unusable(file: &Path, problem: String) -> LocalModelError {
-    LocalModelError::Unusable {
-        file: file.to_owned(),
-        problem,
-    }
+    LocalModelError::Unusable { file: file.to_owned(), problem }
 }

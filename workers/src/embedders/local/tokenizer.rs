@@ -29,30 +29,20 @@ struct ModelSpec {
 
 /// The tokenizer, plain (no padding, no truncation), and the id of its unknown token.
 pub(super) fn read(bytes: &[u8], file: &Path) -> Result<(Tokenizer, Option<u32>), LocalModelError> {
-    let broken =
-        |error: &dyn std::fmt::Display| unusable(file, format!("not a tokenizer file: {error}"));
+    let broken = |error: &dyn std::fmt::Display| unusable(file, format!("not a tokenizer file: {error}"));
     let spec: TokenizerSpec = serde_json::from_slice(bytes).map_err(|error| broken(&error))?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| broken(&error))?;
     tokenizer.with_padding(None);
-    tokenizer
-        .with_truncation(None)
-        .map_err(|error| broken(&error))?;
+    tokenizer.with_truncation(None).map_err(|error| broken(&error))?;
     limit_cache(&mut tokenizer);
-    let by_name = spec
-        .model
-        .unk_token
-        .and_then(|token| tokenizer.token_to_id(&token));
+    let by_name = spec.model.unk_token.and_then(|token| tokenizer.token_to_id(&token));
     Ok((tokenizer, by_name.or(spec.model.unk_id)))
 }
 
 /// A tokenizer remembers up to 10,000 pieces for each thread. Where no pre-tokenizer cuts words, a piece is a whole
 /// text: remembering them would cost megabytes a thread and seldom help.
 fn limit_cache(tokenizer: &mut Tokenizer) {
-    let capacity = if tokenizer.get_pre_tokenizer().is_some() {
-        WORD_CACHE
-    } else {
-        0
-    };
+    let capacity = if tokenizer.get_pre_tokenizer().is_some() { WORD_CACHE } else { 0 };
     let mut model: ModelWrapper = tokenizer.get_model().clone();
     model.resize_cache(capacity);
     tokenizer.with_model(model);

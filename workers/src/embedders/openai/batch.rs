@@ -30,10 +30,7 @@ pub(super) fn refusal(text: &str) -> Option<InputError> {
 
 /// The error for a text that is too long for the model.
 pub(super) fn too_long(text: &str) -> InputError {
-    InputError::TooLong {
-        size_bytes: text.len(),
-        limit: format!("about {MAX_INPUT_TOKENS} tokens"),
-    }
+    InputError::TooLong { size_bytes: text.len(), limit: format!("about {MAX_INPUT_TOKENS} tokens") }
 }
 
 /// The places of the texts that go into each request. `max_inputs` is at least 1.
@@ -41,11 +38,7 @@ pub(super) fn batches(texts: &[String], max_inputs: usize) -> Vec<Vec<usize>> {
     let max_inputs = max_inputs.clamp(1, MAX_INPUTS);
     let mut batches = Vec::new();
     let (mut batch, mut n_tokens) = (Vec::new(), 0);
-    for (place, text) in texts
-        .iter()
-        .enumerate()
-        .filter(|(_, text)| refusal(text).is_none())
-    {
+    for (place, text) in texts.iter().enumerate().filter(|(_, text)| refusal(text).is_none()) {
         let tokens = estimate(text);
         // A text that may be too long goes alone: the server refuses a batch as a whole.
         if tokens > MAX_INPUT_TOKENS {
@@ -82,13 +75,7 @@ mod tests {
         let texts = [" \n\0".to_owned(), "b".repeat(200_000), "c".to_owned()];
         assert_eq!(batches(&texts, 512), [vec![2]]);
         assert_eq!(refusal(&texts[0]), Some(InputError::Empty));
-        assert!(matches!(
-            refusal(&texts[1]),
-            Some(InputError::TooLong {
-                size_bytes: 200_000,
-                ..
-            })
-        ));
+        assert!(matches!(refusal(&texts[1]), Some(InputError::TooLong { size_bytes: 200_000, .. })));
     }
 
     #[test]

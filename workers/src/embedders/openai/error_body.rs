@@ -19,15 +19,9 @@ pub(super) struct ErrorBody {
 /// Reads an error body: `{"error":{…}}`, `{"error":"…"}`, `{"message":…}`, or a gateway's page.
 pub(super) fn read_error(body: &[u8]) -> ErrorBody {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return ErrorBody {
-            message: page_message(&String::from_utf8_lossy(body)),
-            ..ErrorBody::default()
-        };
+        return ErrorBody { message: page_message(&String::from_utf8_lossy(body)), ..ErrorBody::default() };
     };
-    let error = value
-        .get("error")
-        .filter(|error| !error.is_null())
-        .unwrap_or(&value);
+    let error = value.get("error").filter(|error| !error.is_null()).unwrap_or(&value);
     let message = match error {
         Value::String(message) => message.clone(),
         _ => ["message", "detail"]
@@ -37,11 +31,7 @@ pub(super) fn read_error(body: &[u8]) -> ErrorBody {
             .unwrap_or_default(),
     };
     ErrorBody {
-        message: shorten(if message.is_empty() {
-            "no message"
-        } else {
-            &message
-        }),
+        message: shorten(if message.is_empty() { "no message" } else { &message }),
         kind: text(error, "type"),
         code: text(error, "code"),
         param: text(error, "param"),
@@ -62,18 +52,10 @@ fn page_message(page: &str) -> String {
     if page.trim().is_empty() {
         return "no message".to_owned();
     }
-    let title = page
-        .split_once("<title>")
-        .and_then(|(_, rest)| rest.split_once("</title>"));
+    let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
     match title {
-        Some((title, _)) => shorten(&format!(
-            "a page instead of JSON, titled {:?}",
-            title.trim()
-        )),
-        None => shorten(&format!(
-            "not JSON: {}",
-            page.split_whitespace().collect::<Vec<_>>().join(" ")
-        )),
+        Some((title, _)) => shorten(&format!("a page instead of JSON, titled {:?}", title.trim())),
+        None => shorten(&format!("not JSON: {}", page.split_whitespace().collect::<Vec<_>>().join(" "))),
     }
 }
 
@@ -93,30 +75,14 @@ mod tests {
     #[test]
     fn errors_are_read_in_every_form() {
         let nested = read_error(br#"{"error":{"message":"m","type":"t","param":null,"code":400}}"#);
-        assert_eq!(
-            (
-                nested.message.as_str(),
-                nested.kind.as_str(),
-                nested.code.as_str()
-            ),
-            ("m", "t", "400")
-        );
+        assert_eq!((nested.message.as_str(), nested.kind.as_str(), nested.code.as_str()), ("m", "t", "400"));
         let flat = read_error(br#"{"message":"m","code":429,"type":"Overloaded"}"#);
-        assert_eq!(
-            (flat.message.as_str(), flat.kind.as_str()),
-            ("m", "Overloaded")
-        );
+        assert_eq!((flat.message.as_str(), flat.kind.as_str()), ("m", "Overloaded"));
         assert_eq!(read_error(br#"{"error":"plain"}"#).message, "plain");
         let page = read_error(b"<html><head><title>502 Bad Gateway</title></head></html>");
-        assert_eq!(
-            page.message,
-            "a page instead of JSON, titled \"502 Bad Gateway\""
-        );
+        assert_eq!(page.message, "a page instead of JSON, titled \"502 Bad Gateway\"");
         assert_eq!(read_error(b"").message, "no message");
-        assert_eq!(
-            read_error(&[b'x'; 900]).message.chars().count(),
-            MAX_MESSAGE_CHARS + 1
-        );
+        assert_eq!(read_error(&[b'x'; 900]).message.chars().count(), MAX_MESSAGE_CHARS + 1);
     }
 
     proptest! {

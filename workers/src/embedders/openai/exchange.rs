@@ -39,16 +39,9 @@ pub(super) struct Failed {
 
 impl From<Failed> for EmbedError {
     fn from(failed: Failed) -> Self {
-        let Failed {
-            verdict,
-            failure,
-            wish: retry_after,
-        } = failed;
+        let Failed { verdict, failure, wish: retry_after } = failed;
         match verdict {
-            Verdict::Retry | Verdict::Later => Self::Retryable {
-                failure,
-                retry_after,
-            },
+            Verdict::Retry | Verdict::Later => Self::Retryable { failure, retry_after },
             _ => Self::Permanent { failure },
         }
     }
@@ -58,23 +51,13 @@ impl Exchange {
     pub(super) fn new(config: OpenAiConfig, pacing: Pacing) -> Result<Self, EmbedError> {
         let provider = address::provider(&config.base_url);
         let permanent = |message: String| EmbedError::Permanent {
-            failure: Failure {
-                provider: provider.clone(),
-                status: None,
-                request_id: None,
-                message,
-            },
+            failure: Failure { provider: provider.clone(), status: None, request_id: None, message },
         };
         let endpoint = address::endpoint(&config.base_url).ok_or_else(|| {
-            permanent(
-                "the base URL cannot carry a path; expected one like https://api.openai.com/v1"
-                    .to_owned(),
-            )
+            permanent("the base URL cannot carry a path; expected one like https://api.openai.com/v1".to_owned())
         })?;
         let headers = address::headers(&config).map_err(|what| {
-            permanent(format!(
-                "the {what} holds characters that no HTTP header can; check for a line break"
-            ))
+            permanent(format!("the {what} holds characters that no HTTP header can; check for a line break"))
         })?;
         let client = Client::builder()
             .default_headers(headers)
@@ -84,14 +67,7 @@ impl Exchange {
             .build()
             .map_err(|error| permanent(chain(&error)))?;
         let in_flight = Semaphore::new(config.max_parallel.max(1));
-        Ok(Self {
-            client,
-            endpoint,
-            provider,
-            config,
-            pacing,
-            in_flight,
-        })
+        Ok(Self { client, endpoint, provider, config, pacing, in_flight })
     }
 
     pub(super) fn config(&self) -> &OpenAiConfig {
@@ -118,38 +94,21 @@ impl Exchange {
     /// How long to wait before another try, or nothing when there shall be none.
     fn pause(&self, failed: &Failed, n_retries: u32) -> Option<Duration> {
         let again = failed.verdict == Verdict::Retry && n_retries < self.config.max_retries;
-        again
-            .then(|| retry::pause(failed.wish, n_retries, (self.pacing.random)()))
-            .flatten()
+        again.then(|| retry::pause(failed.wish, n_retries, (self.pacing.random)())).flatten()
     }
 
     async fn send(&self, texts: &[&str]) -> Result<Answer, Failed> {
-        let _place = self
-            .in_flight
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+        let _place = self.in_flight.acquire().await.expect("the semaphore is never closed");
         let request = Request {
             model: &self.config.model,
             input: texts,
             encoding_format: "base64",
-            dimensions: self
-                .config
-                .send_dimensions
-                .then_some(self.config.dimensions),
+            dimensions: self.config.send_dimensions.then_some(self.config.dimensions),
         };
-        let sent = self
-            .client
-            .post(self.endpoint.clone())
-            .json(&request)
-            .send()
-            .await;
+        let sent = self.client.post(self.endpoint.clone()).json(&request).send().await;
         let response = sent.map_err(|error| self.unanswered(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| self.unanswered(&error))?;
+        let body = response.bytes().await.map_err(|error| self.unanswered(&error))?;
         if !status.is_success() {
             return Err(self.refused(status, &headers, &body));
         }
@@ -159,16 +118,8 @@ impl Exchange {
 
     /// No answer came, or only a part of one.
     fn unanswered(&self, error: &reqwest::Error) -> Failed {
-        let verdict = if error.is_builder() {
-            Verdict::Stop
-        } else {
-            Verdict::Retry
-        };
-        Failed {
-            verdict,
-            failure: self.failure(None, None, &chain(error)),
-            wish: None,
-        }
+        let verdict = if error.is_builder() { Verdict::Stop } else { Verdict::Retry };
+        Failed { verdict, failure: self.failure(None, None, &chain(error)), wish: None }
     }
 
     /// The answer is an error.
@@ -176,11 +127,7 @@ impl Exchange {
         let body = error_body::read_error(body);
         let verdict = verdict(status, &body, retry::should_retry(headers));
         let failure = self.failure(Some(status), request_id(headers), &body.message);
-        Failed {
-            verdict,
-            failure,
-            wish: retry::wish(headers, (self.pacing.now)()),
-        }
+        Failed { verdict, failure, wish: retry::wish(headers, (self.pacing.now)()) }
     }
 
     /// The answer says it is none, but cannot be used.
@@ -191,24 +138,11 @@ impl Exchange {
             AnswerError::Count { .. } | AnswerError::Dimensions { .. } => Verdict::Stop,
         };
         let failure = self.failure(Some(status), request_id(headers), &error.to_string());
-        Failed {
-            verdict,
-            failure,
-            wish: None,
-        }
+        Failed { verdict, failure, wish: None }
     }
 
-    fn failure(
-        &self,
-        status: Option<StatusCode>,
-        request_id: Option<String>,
-        message: &str,
-    ) -> Failure {
-        let key = self
-            .config
-            .api_key
-            .as_ref()
-            .map(ExposeSecret::expose_secret);
+    fn failure(&self, status: Option<StatusCode>, request_id: Option<String>, message: &str) -> Failure {
+        let key = self.config.api_key.as_ref().map(ExposeSecret::expose_secret);
         Failure {
             provider: self.provider.clone(),
             status: status.map(|status| status.as_u16()),
@@ -219,10 +153,7 @@ impl Exchange {
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .map(str::to_owned)
+    headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned)
 }
 
 /// The error and its causes on one line, without the URL, which may hold a password.

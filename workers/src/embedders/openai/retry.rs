@@ -13,20 +13,13 @@ pub(super) const MAX_WISH: Duration = Duration::from_secs(120);
 /// The pause that the answer's headers ask for: `retry-after-ms`, else `retry-after` in seconds or as a date.
 /// Nothing when absent, unreadable, or not in the future.
 pub(super) fn wish(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-    };
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok());
     let seconds = number(text("retry-after-ms"))
         .map(|milliseconds| milliseconds / 1000.0)
         .or_else(|| number(text("retry-after")))
         .or_else(|| text("retry-after").and_then(|date| seconds_until(date, now)))?;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|wish| !wish.is_zero())
+    Duration::try_from_secs_f64(seconds).ok().filter(|wish| !wish.is_zero())
 }
 
 /// The pause before retry `n_retries` (counted from 0), or nothing when it is not worth waiting here. `random` is
@@ -34,9 +27,7 @@ pub(super) fn wish(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> 
 pub(super) fn pause(wish: Option<Duration>, n_retries: u32, random: f64) -> Option<Duration> {
     match wish {
         Some(wish) => (wish <= MAX_WISH).then_some(wish),
-        None => Some(Duration::from_secs_f64(
-            backoff_seconds(n_retries) * (1.0 - 0.25 * random.clamp(0.0, 1.0)),
-        )),
+        None => Some(Duration::from_secs_f64(backoff_seconds(n_retries) * (1.0 - 0.25 * random.clamp(0.0, 1.0)))),
     }
 }
 
@@ -67,10 +58,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
     fn wished(pairs: &[(&'static str, &str)]) -> Option<Duration> {
@@ -81,10 +69,7 @@ mod tests {
     fn milliseconds_go_before_seconds_before_a_date() {
         let both = [("retry-after-ms", "312.5"), ("retry-after", "9")];
         assert_eq!(wished(&both), Some(Duration::from_micros(312_500)));
-        assert_eq!(
-            wished(&[("retry-after", "1.5")]),
-            Some(Duration::from_millis(1500))
-        );
+        assert_eq!(wished(&[("retry-after", "1.5")]), Some(Duration::from_millis(1500)));
         let date = [("retry-after", "Wed, 21 Oct 2015 07:28:20 GMT")];
         assert_eq!(wished(&date), Some(Duration::from_secs(20)));
         let fallback = [("retry-after-ms", "soon"), ("retry-after", "2")];
@@ -93,15 +78,7 @@ mod tests {
 
     #[test]
     fn a_wish_that_says_nothing_is_ignored() {
-        for value in [
-            "0",
-            "-3",
-            "soon",
-            "nan",
-            "inf",
-            "1e300",
-            "Wed, 21 Oct 2015 07:27:00 GMT",
-        ] {
+        for value in ["0", "-3", "soon", "nan", "inf", "1e300", "Wed, 21 Oct 2015 07:27:00 GMT"] {
             assert_eq!(wished(&[("retry-after", value)]), None, "{value}");
         }
         assert_eq!(wished(&[]), None);
@@ -109,35 +86,21 @@ mod tests {
 
     #[test]
     fn a_wish_beyond_two_minutes_is_not_waited_for() {
-        assert_eq!(
-            pause(Some(Duration::from_secs(120)), 0, 0.5),
-            Some(Duration::from_secs(120))
-        );
+        assert_eq!(pause(Some(Duration::from_secs(120)), 0, 0.5), Some(Duration::from_secs(120)));
         assert_eq!(pause(Some(Duration::from_millis(120_001)), 0, 0.5), None);
     }
 
     #[test]
     fn pauses_double_up_to_eight_seconds() {
-        let pauses: Vec<_> = (0..7)
-            .map(|n| pause(None, n, 0.0).unwrap().as_millis())
-            .collect();
+        let pauses: Vec<_> = (0..7).map(|n| pause(None, n, 0.0).unwrap().as_millis()).collect();
         assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
     }
 
     #[test]
     fn only_true_and_false_are_answers() {
-        assert_eq!(
-            should_retry(&headers(&[("x-should-retry", "true")])),
-            Some(true)
-        );
-        assert_eq!(
-            should_retry(&headers(&[("x-should-retry", "false")])),
-            Some(false)
-        );
-        assert_eq!(
-            should_retry(&headers(&[("x-should-retry", "perhaps")])),
-            None
-        );
+        assert_eq!(should_retry(&headers(&[("x-should-retry", "true")])), Some(true));
+        assert_eq!(should_retry(&headers(&[("x-should-retry", "false")])), Some(false));
+        assert_eq!(should_retry(&headers(&[("x-should-retry", "perhaps")])), None);
     }
 
     proptest! {

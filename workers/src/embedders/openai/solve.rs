@@ -30,13 +30,10 @@ pub(super) struct Solution {
 impl Solution {
     fn accept(&mut self, places: Vec<usize>, answer: Answer) {
         self.tokens += answer.tokens;
-        let results = answer
-            .vectors
-            .into_iter()
-            .map(|vector| match has_direction(&vector) {
-                true => Ok(vector),
-                false => Err(InputError::NoDirection),
-            });
+        let results = answer.vectors.into_iter().map(|vector| match has_direction(&vector) {
+            true => Ok(vector),
+            false => Err(InputError::NoDirection),
+        });
         self.results.extend(places.into_iter().zip(results));
     }
 }
@@ -57,18 +54,14 @@ impl Work<'_> {
 
     /// Puts `places` back in parts of at most `limit`, so that the first is sent first.
     fn cut(&mut self, places: &[usize], limit: usize) {
-        self.parts
-            .extend(places.chunks(limit.max(1)).rev().map(<[usize]>::to_vec));
+        self.parts.extend(places.chunks(limit.max(1)).rev().map(<[usize]>::to_vec));
     }
 }
 
 impl Solver {
     pub(super) fn new(config: OpenAiConfig, pacing: Pacing) -> Result<Self, EmbedError> {
         let batch_limit = AtomicUsize::new(config.max_batch_inputs.clamp(1, batch::MAX_INPUTS));
-        Ok(Self {
-            exchange: Exchange::new(config, pacing)?,
-            batch_limit,
-        })
+        Ok(Self { exchange: Exchange::new(config, pacing)?, batch_limit })
     }
 
     pub(super) fn config(&self) -> &OpenAiConfig {
@@ -81,17 +74,8 @@ impl Solver {
     }
 
     /// Embeds the texts at `places`.
-    pub(super) async fn solve(
-        &self,
-        texts: &[String],
-        places: Vec<usize>,
-    ) -> Result<Solution, EmbedError> {
-        let mut work = Work {
-            texts,
-            parts: vec![places],
-            solution: Solution::default(),
-            probed: false,
-        };
+    pub(super) async fn solve(&self, texts: &[String], places: Vec<usize>) -> Result<Solution, EmbedError> {
+        let mut work = Work { texts, parts: vec![places], solution: Solution::default(), probed: false };
         while let Some(places) = work.parts.pop() {
             let part: Vec<_> = places.iter().map(|place| texts[*place].as_str()).collect();
             match self.exchange.post(&part).await {
@@ -102,12 +86,7 @@ impl Solver {
         Ok(work.solution)
     }
 
-    async fn react(
-        &self,
-        failed: Failed,
-        mut places: Vec<usize>,
-        work: &mut Work<'_>,
-    ) -> Result<(), EmbedError> {
+    async fn react(&self, failed: Failed, mut places: Vec<usize>, work: &mut Work<'_>) -> Result<(), EmbedError> {
         match failed.verdict {
             Verdict::Retry | Verdict::Later | Verdict::Stop => return Err(failed.into()),
             Verdict::Input(at) if at < places.len() => {
@@ -134,12 +113,7 @@ impl Solver {
     }
 
     /// Halves the batch until the refused texts stand alone, once it is clear that it is the texts.
-    async fn search(
-        &self,
-        failed: Failed,
-        places: &[usize],
-        work: &mut Work<'_>,
-    ) -> Result<(), EmbedError> {
+    async fn search(&self, failed: Failed, places: &[usize], work: &mut Work<'_>) -> Result<(), EmbedError> {
         if !work.probed {
             self.probe(failed.clone()).await?;
             work.probed = true;
@@ -155,9 +129,7 @@ impl Solver {
     async fn probe(&self, failed: Failed) -> Result<(), EmbedError> {
         match self.exchange.post(&[PROBE]).await {
             Ok(_) => Ok(()),
-            Err(probe) if matches!(probe.verdict, Verdict::Retry | Verdict::Later) => {
-                Err(probe.into())
-            }
+            Err(probe) if matches!(probe.verdict, Verdict::Retry | Verdict::Later) => Err(probe.into()),
             Err(_) => Err(failed.into()),
         }
     }
@@ -168,7 +140,5 @@ fn refused(failed: Failed, text: &str) -> InputError {
     if failed.failure.message.contains("maximum input length") {
         return batch::too_long(text);
     }
-    InputError::Refused {
-        message: failed.failure.message,
-    }
+    InputError::Refused { message: failed.failure.message }
 }

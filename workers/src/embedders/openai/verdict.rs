@@ -50,8 +50,7 @@ fn fault(status: StatusCode, body: &ErrorBody) -> Verdict {
 
 fn bad_request(body: &ErrorBody) -> Verdict {
     let message = body.message.to_ascii_lowercase();
-    let too_large = ["max_tokens_per_request", "context_length_exceeded"]
-        .contains(&body.code.as_str())
+    let too_large = ["max_tokens_per_request", "context_length_exceeded"].contains(&body.code.as_str())
         || message.contains("tokens per request")
         || message.contains("maximum context length");
     if let Some(place) = named_input(&body.param).or_else(|| named_input(&body.message)) {
@@ -85,20 +84,11 @@ mod tests {
     use super::*;
 
     fn body(message: &str, kind: &str, code: &str, param: &str) -> ErrorBody {
-        ErrorBody {
-            message: message.into(),
-            kind: kind.into(),
-            code: code.into(),
-            param: param.into(),
-        }
+        ErrorBody { message: message.into(), kind: kind.into(), code: code.into(), param: param.into() }
     }
 
     fn of(status: u16, body: &ErrorBody) -> Verdict {
-        verdict(
-            StatusCode::from_u16(status).expect("a status of the test"),
-            body,
-            None,
-        )
+        verdict(StatusCode::from_u16(status).expect("a status of the test"), body, None)
     }
 
     #[test]
@@ -114,98 +104,44 @@ mod tests {
 
     #[test]
     fn an_exhausted_quota_is_final_even_if_the_server_says_retry() {
-        let quota = body(
-            "You exceeded your current quota",
-            "insufficient_quota",
-            "insufficient_quota",
-            "",
-        );
+        let quota = body("You exceeded your current quota", "insufficient_quota", "insufficient_quota", "");
         assert_eq!(of(429, &quota), Verdict::Stop);
-        assert_eq!(
-            verdict(StatusCode::TOO_MANY_REQUESTS, &quota, Some(true)),
-            Verdict::Stop
-        );
+        assert_eq!(verdict(StatusCode::TOO_MANY_REQUESTS, &quota, Some(true)), Verdict::Stop);
     }
 
     #[test]
     fn the_servers_word_on_retrying_counts_both_ways() {
         let empty = ErrorBody::default();
-        assert_eq!(
-            verdict(StatusCode::BAD_REQUEST, &empty, Some(true)),
-            Verdict::Retry
-        );
-        assert_eq!(
-            verdict(StatusCode::SERVICE_UNAVAILABLE, &empty, Some(false)),
-            Verdict::Later
-        );
-        assert_eq!(
-            verdict(StatusCode::UNAUTHORIZED, &empty, Some(false)),
-            Verdict::Stop
-        );
+        assert_eq!(verdict(StatusCode::BAD_REQUEST, &empty, Some(true)), Verdict::Retry);
+        assert_eq!(verdict(StatusCode::SERVICE_UNAVAILABLE, &empty, Some(false)), Verdict::Later);
+        assert_eq!(verdict(StatusCode::UNAUTHORIZED, &empty, Some(false)), Verdict::Stop);
     }
 
     #[test]
     fn too_large_requests_are_cut() {
-        let tokens = body(
-            "Requested 379266 tokens, max 300000 tokens per request",
-            "",
-            "max_tokens_per_request",
-            "",
-        );
+        let tokens = body("Requested 379266 tokens, max 300000 tokens per request", "", "max_tokens_per_request", "");
         assert_eq!(of(400, &tokens), Verdict::TooLarge(None));
-        let tei = body(
-            "batch size 64 > maximum allowed batch size 32",
-            "Validation",
-            "422",
-            "",
-        );
+        let tei = body("batch size 64 > maximum allowed batch size 32", "Validation", "422", "");
         assert_eq!(of(422, &tei), Verdict::TooLarge(Some(32)));
         assert_eq!(of(413, &tei), Verdict::TooLarge(Some(32)));
         assert_eq!(of(413, &ErrorBody::default()), Verdict::TooLarge(None));
-        let older = body(
-            "This model's maximum context length is 8192 tokens, however …",
-            "",
-            "",
-            "",
-        );
+        let older = body("This model's maximum context length is 8192 tokens, however …", "", "", "");
         assert_eq!(of(400, &older), Verdict::TooLarge(None));
     }
 
     #[test]
     fn a_named_input_is_found() {
-        let named = body(
-            "Invalid 'input[17]': maximum input length is 8192 tokens.",
-            "",
-            "",
-            "",
-        );
+        let named = body("Invalid 'input[17]': maximum input length is 8192 tokens.", "", "", "");
         assert_eq!(of(400, &named), Verdict::Input(17));
-        assert_eq!(
-            of(400, &body("too long", "", "", "input[3]")),
-            Verdict::Input(3)
-        );
+        assert_eq!(of(400, &body("too long", "", "", "input[3]")), Verdict::Input(3));
     }
 
     #[test]
     fn other_bad_requests_are_unclear_unless_another_field_is_named() {
-        assert_eq!(
-            of(400, &body("'$.input' is invalid", "", "", "")),
-            Verdict::Unclear
-        );
-        assert_eq!(
-            of(422, &body("tokenizer error", "Tokenizer", "422", "")),
-            Verdict::Unclear
-        );
-        assert_eq!(
-            of(400, &body("not supported", "", "", "dimensions")),
-            Verdict::Stop
-        );
-        let unknown = body(
-            "Unrecognized request argument supplied: dimensions",
-            "",
-            "",
-            "",
-        );
+        assert_eq!(of(400, &body("'$.input' is invalid", "", "", "")), Verdict::Unclear);
+        assert_eq!(of(422, &body("tokenizer error", "Tokenizer", "422", "")), Verdict::Unclear);
+        assert_eq!(of(400, &body("not supported", "", "", "dimensions")), Verdict::Stop);
+        let unknown = body("Unrecognized request argument supplied: dimensions", "", "", "");
         assert_eq!(of(400, &unknown), Verdict::Stop);
     }
 }

@@ -41,40 +41,20 @@ pub(super) enum AnswerError {
 }
 
 /// Reads an answer to `n_inputs` inputs, each of which must have become `dimensions` values.
-pub(super) fn read_answer(
-    body: &[u8],
-    n_inputs: usize,
-    dimensions: usize,
-) -> Result<Answer, AnswerError> {
-    let list: List = serde_json::from_slice(body)
-        .map_err(|error| AnswerError::Undecodable(error.to_string()))?;
+pub(super) fn read_answer(body: &[u8], n_inputs: usize, dimensions: usize) -> Result<Answer, AnswerError> {
+    let list: List = serde_json::from_slice(body).map_err(|error| AnswerError::Undecodable(error.to_string()))?;
     let mut data = list.data;
     data.sort_by_key(|item| item.index);
     // Sorted, complete and free of repetitions is the same as: each index is its place.
-    let in_place = data
-        .iter()
-        .enumerate()
-        .all(|(place, item)| item.index == place);
+    let in_place = data.iter().enumerate().all(|(place, item)| item.index == place);
     if data.len() != n_inputs || !in_place {
-        return Err(AnswerError::Count {
-            found: data.len(),
-            expected: n_inputs,
-        });
+        return Err(AnswerError::Count { found: data.len(), expected: n_inputs });
     }
-    if let Some(item) = data
-        .iter()
-        .find(|item| item.embedding.0.len() != dimensions)
-    {
-        return Err(AnswerError::Dimensions {
-            found: item.embedding.0.len(),
-            expected: dimensions,
-        });
+    if let Some(item) = data.iter().find(|item| item.embedding.0.len() != dimensions) {
+        return Err(AnswerError::Dimensions { found: item.embedding.0.len(), expected: dimensions });
     }
     let vectors = data.into_iter().map(|item| item.embedding.0).collect();
-    Ok(Answer {
-        vectors,
-        tokens: list.usage.total_tokens.max(list.usage.prompt_tokens),
-    })
+    Ok(Answer { vectors, tokens: list.usage.total_tokens.max(list.usage.prompt_tokens) })
 }
 
 #[derive(Deserialize)]
@@ -121,10 +101,7 @@ impl<'de> Visitor<'de> for FloatsVisitor {
         if !rest.is_empty() {
             return Err(E::invalid_length(bytes.len(), &"a multiple of 4 bytes"));
         }
-        Ok(floats
-            .iter()
-            .map(|float| f32::from_le_bytes(*float))
-            .collect())
+        Ok(floats.iter().map(|float| f32::from_le_bytes(*float)).collect())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
@@ -145,70 +122,30 @@ mod tests {
 
     #[test]
     fn a_request_holds_no_nulls() {
-        let mut request = Request {
-            model: "m",
-            input: &["a"],
-            encoding_format: "base64",
-            dimensions: None,
-        };
+        let mut request = Request { model: "m", input: &["a"], encoding_format: "base64", dimensions: None };
         let json = serde_json::to_string(&request).unwrap();
-        assert_eq!(
-            json,
-            r#"{"model":"m","input":["a"],"encoding_format":"base64"}"#
-        );
+        assert_eq!(json, r#"{"model":"m","input":["a"],"encoding_format":"base64"}"#);
         request.dimensions = Some(2);
-        assert!(
-            serde_json::to_string(&request)
-                .unwrap()
-                .ends_with(r#","dimensions":2}"#)
-        );
+        assert!(serde_json::to_string(&request).unwrap().ends_with(r#","dimensions":2}"#));
     }
 
     #[test]
     fn answers_out_of_order_are_put_in_order() {
-        let body =
-            br#"{"data":[{"index":1,"embedding":[3,4]},{"index":0,"embedding":"AACAPwAAAEA="}],
+        let body = br#"{"data":[{"index":1,"embedding":[3,4]},{"index":0,"embedding":"AACAPwAAAEA="}],
             "usage":{"prompt_tokens":7,"total_tokens":7}}"#;
         let answer = read_answer(body, 2, 2).unwrap();
-        assert_eq!(
-            answer,
-            Answer {
-                vectors: vec![vec![1.0, 2.0], vec![3.0, 4.0]],
-                tokens: 7
-            }
-        );
+        assert_eq!(answer, Answer { vectors: vec![vec![1.0, 2.0], vec![3.0, 4.0]], tokens: 7 });
     }
 
     #[test]
     fn missing_repeated_and_wrongly_sized_vectors_are_refused() {
         let one = br#"{"data":[{"index":0,"embedding":[3,4]}]}"#;
-        assert_eq!(
-            read_answer(one, 2, 2),
-            Err(AnswerError::Count {
-                found: 1,
-                expected: 2
-            })
-        );
-        assert_eq!(
-            read_answer(one, 1, 3),
-            Err(AnswerError::Dimensions {
-                found: 2,
-                expected: 3
-            })
-        );
+        assert_eq!(read_answer(one, 2, 2), Err(AnswerError::Count { found: 1, expected: 2 }));
+        assert_eq!(read_answer(one, 1, 3), Err(AnswerError::Dimensions { found: 2, expected: 3 }));
         let twice = br#"{"data":[{"index":0,"embedding":[3,4]},{"index":0,"embedding":[3,4]}]}"#;
-        assert_eq!(
-            read_answer(twice, 2, 2),
-            Err(AnswerError::Count {
-                found: 2,
-                expected: 2
-            })
-        );
+        assert_eq!(read_answer(twice, 2, 2), Err(AnswerError::Count { found: 2, expected: 2 }));
         let odd = br#"{"data":[{"index":0,"embedding":"AAA="}]}"#;
-        assert!(matches!(
-            read_answer(odd, 1, 1),
-            Err(AnswerError::Undecodable(_))
-        ));
+        assert!(matches!(read_answer(odd, 1, 1), Err(AnswerError::Undecodable(_))));
     }
 
     proptest! {

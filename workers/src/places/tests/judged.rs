@@ -41,16 +41,8 @@ const JUDGED: [(&str, &str, &str); 40] = [
     ("birmingham alabama", "Birmingham", "US"),
     ("CDG", "Charles de Gaulle International Airport", "FR"),
     ("heathrow", "London Heathrow Airport", "GB"),
-    (
-        "john f kennedy",
-        "John F Kennedy International Airport",
-        "US",
-    ),
-    (
-        "charles de gaule",
-        "Charles de Gaulle International Airport",
-        "FR",
-    ),
+    ("john f kennedy", "John F Kennedy International Airport", "US"),
+    ("charles de gaule", "Charles de Gaulle International Airport", "FR"),
     ("schiphol", "Amsterdam Airport Schiphol", "NL"),
 ];
 
@@ -61,8 +53,7 @@ fn forty_queries_find_first_what_a_person_expects() {
             .find(&PlaceQuery::new(text), 1)
             .first()
             .map(|hit| (hit.place.name(), hit.place.country_code()));
-        (place != Some((name, country)))
-            .then(|| format!("{text:?} gave {place:?}, expected {name} in {country}"))
+        (place != Some((name, country))).then(|| format!("{text:?} gave {place:?}, expected {name} in {country}"))
     });
     let wrong: Vec<_> = answers.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{wrong:#?}");

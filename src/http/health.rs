@@ -1,0 +1,106 @@
+//! Whether a worker lives, and whether it can work.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{broker::Connection, shutdown::Shutdown, store::Store};
+
+const DATABASE_LIMIT: Duration = Duration::from_secs(5);
+const CACHE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a worker's health is made of.
+pub struct Health {
+    /// The worker's name.
+    pub worker: String,
+    /// Dragonfly.
+    pub connection: Connection,
+    /// Postgres.
+    pub store: Store,
+    /// Whether it stops.
+    pub shutdown: Shutdown,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// Whether it answered in time.
+    pub ok: bool,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+    /// What was wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What all checks found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// `ok`, `degraded` or `stopping`.
+    pub status: &'static str,
+    /// Whether jobs can be taken and settled.
+    pub ready: bool,
+    /// The worker's name.
+    pub worker: String,
+    /// The version of the binary.
+    pub version: &'static str,
+    /// How long it has run, seconds.
+    pub uptime_s: u64,
+    /// By what was checked: `database`, `dragonfly`, `schema`.
+    pub checks: BTreeMap<&'static str, Check>,
+}
+
+impl Health {
+    /// Whether the process should be left alone.
+    pub fn is_live(&self) -> bool {
+        !self.shutdown.is_expired()
+    }
+
+    /// Runs every check, all at the same time.
+    pub async fn report(&self) -> Report {
+        let (database, dragonfly, schema) = tokio::join!(
+            timed(DATABASE_LIMIT, async { self.store.ping().await.map_err(|error| error.to_string()) }),
+            timed(CACHE_LIMIT, async { self.connection.ping().await.map_err(|error| error.to_string()) }),
+            timed(DATABASE_LIMIT, self.schema()),
+        );
+        let checks = BTreeMap::from([("database", database), ("dragonfly", dragonfly), ("schema", schema)]);
+        let all_ok = checks.values().all(|check| check.ok);
+        let stopping = self.shutdown.is_stopping();
+        let status = if stopping {
+            "stopping"
+        } else if all_ok {
+            "ok"
+        } else {
+            "degraded"
+        };
+        Report {
+            status,
+            ready: all_ok && !stopping,
+            worker: self.worker.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: self.started.elapsed().as_secs(),
+            checks,
+        }
+    }
+
+    async fn schema(&self) -> Result<(), String> {
+        let state = self.store.migration_state().await.map_err(|error| error.to_string())?;
+        match state.missing.as_slice() {
+            [] => Ok(()),
+            missing => Err(format!("the database lacks the migrations {}; run `tripsage migrate`", missing.join(", "))),
+        }
+    }
+}
+
+async fn timed(limit: Duration, check: impl Future<Output = Result<(), String>>) -> Check {
+    let begun = Instant::now();
+    let outcome =
+        tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")));
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Check { ok: outcome.is_ok(), took_ms, error: outcome.err() }
+}

@@ -1,0 +1,135 @@
+//! What one test has for itself: a migrated database and a key prefix.
+
+use std::time::Duration;
+
+use engine::{
+    broker::{Address, Connection, Scope, sampling},
+    client::{Client, ClientOptions},
+    job::{JobId, QueueName},
+    keys::Keys,
+    store::{Database, Store},
+};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::{servers::Servers, wait::eventually};
+
+/// One test's own corner of the servers.
+pub struct Fixture {
+    /// Postgres, migrated, through the engine.
+    pub store: Store,
+    /// The same database, for a test's own questions.
+    pub pool: PgPool,
+    /// `postgres://…` of this test's database.
+    pub database_url: String,
+    /// Dragonfly.
+    pub address: Address,
+    /// Keys under this test's own prefix.
+    pub keys: Keys,
+    /// Submits and subscribes.
+    pub client: Client,
+}
+
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+
+impl Fixture {
+    /// A fresh corner.
+    pub async fn new() -> Self {
+        Self::on(&Servers::get().dragonfly_url).await
+    }
+
+    /// A fresh corner on another Dragonfly-protocol server.
+    pub async fn on(dragonfly_url: &str) -> Self {
+        let _ = rustls_provider(); // whoever comes second finds it installed
+        let database_url = fresh_database().await;
+        let store = Store::connect(&database(&database_url)).await.unwrap();
+        let pool = PgPool::connect(&database_url).await.unwrap();
+        let address = Address::parse(dragonfly_url, None).unwrap();
+        let keys = Keys::new(format!("test-{}:", Uuid::now_v7().simple()));
+        let client =
+            Client::connect(ClientOptions { address: address.clone(), keys: keys.clone(), scope: Scope::Global })
+                .await
+                .unwrap();
+        Self { store, pool, database_url, address, keys, client }
+    }
+
+    /// A connection of its own.
+    pub async fn connection(&self) -> Connection {
+        Connection::open(&self.address).await.unwrap()
+    }
+
+    /// How much stands in a queue: (unsettled, dead).
+    pub async fn depth(&self, queue: &QueueName) -> (u64, u64) {
+        let queues = engine::broker::registered(self.client.connection(), &self.keys).await.unwrap();
+        let (mut unsettled, mut dead) = (0, 0);
+        for tag in queues.get(queue).into_iter().flatten() {
+            let depths = sampling::depths(self.client.connection(), &self.keys.partition(tag)).await.unwrap();
+            unsettled += depths.unsettled();
+            dead += depths.dead;
+        }
+        (unsettled, dead)
+    }
+
+    /// Waits until nothing of a queue is left unsettled; gives how many are dead.
+    pub async fn until_idle(&self, queue: &QueueName) -> u64 {
+        eventually("an idle queue", || async {
+            let (unsettled, dead) = self.depth(queue).await;
+            (unsettled == 0).then_some(dead)
+        })
+        .await
+    }
+
+    /// The committed result of a job, waited for.
+    pub async fn result(&self, id: JobId) -> serde_json::Value {
+        eventually("a committed result", || async { self.store.results(&[id]).await.unwrap().remove(&id) }).await.result
+    }
+
+    /// A number that a query gives.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+/// Settings for a database as tests use them.
+pub(crate) fn database(url: &str) -> Database {
+    Database {
+        url: url.to_owned().into(),
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(10),
+        recycle: Duration::from_secs(3600),
+        statement_timeout: Duration::from_secs(60),
+    }
+}
+
+/// A database copied from one that is migrated once a run.
+async fn fresh_database() -> String {
+    let template = TEMPLATE.get_or_init(make_template).await;
+    let name = format!("test_{}", Uuid::now_v7().simple());
+    let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name} template {template}")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    with_database(&name)
+}
+
+async fn make_template() -> String {
+    let name = format!("template_{}", Uuid::now_v7().simple());
+    let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
+    let store = Store::connect(&database(&with_database(&name))).await.unwrap();
+    store.migrate().await.unwrap();
+    store.close().await;
+    name
+}
+
+fn with_database(name: &str) -> String {
+    let mut url: url::Url = Servers::get().database_url.parse().unwrap();
+    url.set_path(name);
+    url.into()
+}
+
+fn rustls_provider() -> Result<(), ()> {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().map_err(drop)
+}

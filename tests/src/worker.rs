@@ -1,0 +1,114 @@
+//! A worker inside the test's process, on a runtime of its own, so that it can be killed.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::{
+    broker::Scope,
+    completion::Format,
+    engine::{Engine, Options},
+    queue::Queue,
+    registry::Registry,
+};
+use tokio::{runtime::Runtime, sync::oneshot};
+use uuid::Uuid;
+
+use crate::fixture::Fixture;
+
+/// How a test's worker differs from the usual one.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// Jobs at once, each queue.
+    pub concurrency: usize,
+    /// Partitions, each queue.
+    pub n_partitions: u16,
+    /// When a worker counts as dead.
+    pub lease: Duration,
+    /// How long running handlers may go on when it stops.
+    pub drain: Duration,
+    /// The largest envelope.
+    pub max_payload_bytes: usize,
+    /// How completions are written.
+    pub format: Format,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 64,
+            n_partitions: 2,
+            lease: Duration::from_secs(2),
+            drain: Duration::from_secs(10),
+            max_payload_bytes: 1 << 20,
+            format: Format::MsgPack,
+        }
+    }
+}
+
+/// A worker that runs.
+pub struct RunningWorker {
+    runtime: Option<Runtime>,
+    stop: Option<oneshot::Sender<()>>,
+    ended: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl RunningWorker {
+    /// Starts a worker for every queue of the registry.
+    pub async fn start<C: Send + Sync + 'static>(
+        fixture: &Fixture,
+        registry: Registry<C>,
+        context: Arc<C>,
+        options: WorkerOptions,
+    ) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let queues = registry.queues().into_iter();
+        let queues =
+            queues.map(|name| Queue { name, concurrency: options.concurrency, n_partitions: options.n_partitions });
+        let engine_options = Options {
+            worker: format!("w-{}", Uuid::now_v7().simple()),
+            address: fixture.address.clone(),
+            keys: fixture.keys.clone(),
+            queues: queues.collect(),
+            server_threads: 2,
+            lease: options.lease,
+            drain: options.drain,
+            max_crashes: 2,
+            max_payload_bytes: options.max_payload_bytes,
+            inline_result_bytes: 16 << 10,
+            completion_format: options.format,
+            scope: Scope::Global,
+            completion_retention: Duration::from_secs(600),
+            settle_batch: 512,
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (started, starting) = oneshot::channel();
+        let url = fixture.database_url.clone();
+        let ended = runtime.spawn(async move {
+            let store = engine::store::Store::connect(&crate::fixture::database(&url)).await.unwrap();
+            let engine = Engine::start(engine_options, Arc::new(registry), context, store).await.unwrap();
+            started.send(()).unwrap();
+            drop(stopped.await);
+            engine.stop(std::future::pending()).await;
+        });
+        starting.await.unwrap();
+        Self { runtime: Some(runtime), stop: Some(stop), ended: Some(ended) }
+    }
+
+    /// Stops it as a signal would, and waits.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        self.ended.take().unwrap().await.unwrap();
+    }
+
+    /// Ends it in the middle of whatever it does: no goodbye, no hand-back, its heart just stops.
+    pub fn kill(mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

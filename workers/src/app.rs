@@ -1,0 +1,216 @@
+//! From settings to connections: what every verb of the command line needs.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use engine::{
+    broker::{Address, Scope},
+    client::{Client, ClientOptions},
+    completion::Format,
+    config::{CompletionFormat, Dragonfly},
+    engine::Options,
+    job::QueueName,
+    keys::Keys,
+    queue::Queue,
+    store::{Database, OLDEST_VECTOR, Store},
+};
+use secrecy::ExposeSecret;
+
+use crate::{
+    context::Context,
+    embedders::{Embedder, LocalEmbedder, OpenAiConfig, OpenAiEmbedder},
+    kinds,
+    memory::MemoryOptions,
+    settings::{self, Settings},
+};
+
+/// The settings, and what follows from them.
+pub struct App {
+    /// Every setting.
+    pub settings: Settings,
+}
+
+/// The most inputs one call to an embeddings API carries; its own limit is 2048.
+const EMBED_INPUTS: usize = 512;
+/// The most calls to an embeddings API at once.
+const EMBED_CALLS: usize = 4;
+
+impl App {
+    /// Where Dragonfly is.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn address(&self) -> anyhow::Result<Address> {
+        let Dragonfly { url, password, .. } = &self.settings.dragonfly;
+        let password = password.as_ref().map(ExposeSecret::expose_secret);
+        Address::parse(url.expose(), password).context("TRIPSAGE_DRAGONFLY_URL")
+    }
+
+    /// What every key begins with.
+    pub fn keys(&self) -> Keys {
+        Keys::new(self.settings.dragonfly.key_prefix.clone())
+    }
+
+    /// How many dimensions vectors have.
+    pub fn dimensions(&self) -> usize {
+        usize::from(self.settings.memory.embedding_dimensions)
+    }
+
+    /// What it takes to connect to Postgres.
+    pub fn connector(&self) -> Connector {
+        let database = &self.settings.database;
+        let options = Database {
+            url: database.url.expose().to_owned().into(),
+            max_connections: database.max_connections(),
+            acquire_timeout: database.acquire_timeout,
+            recycle: database.recycle,
+            statement_timeout: database.statement_timeout,
+        };
+        Connector { options, shown: database.url.to_string() }
+    }
+
+    /// Connects to Postgres.
+    ///
+    /// # Errors
+    /// Where it is and why it cannot be reached; that it, or its pgvector, is too old.
+    pub async fn store(&self) -> anyhow::Result<Store> {
+        self.connector().connect().await
+    }
+
+    /// Connects to Dragonfly for submitting and subscribing.
+    ///
+    /// # Errors
+    /// Where it is and why it cannot be reached.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let address = self.address()?;
+        let shown = address.shown().to_owned();
+        let options = ClientOptions { address, keys: self.keys(), scope: Scope::Global };
+        Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown} (TRIPSAGE_DRAGONFLY_URL)"))
+    }
+
+    /// What turns texts into vectors, as the settings choose.
+    ///
+    /// # Errors
+    /// Why the model cannot be loaded or the client not be made.
+    pub fn embedder(&self) -> anyhow::Result<Embedder> {
+        let memory = &self.settings.memory;
+        match memory.embedder {
+            settings::Embedder::Local => {
+                let folder =
+                    memory.local_model_path.as_deref().context("TRIPSAGE_MEM0_LOCAL_MODEL_PATH names no folder")?;
+                Ok(Embedder::Local(LocalEmbedder::load(folder, self.dimensions())?))
+            }
+            settings::Embedder::OpenAi => Ok(Embedder::OpenAi(OpenAiEmbedder::new(self.openai())?)),
+        }
+    }
+
+    fn openai(&self) -> OpenAiConfig {
+        let external = &self.settings.external;
+        OpenAiConfig {
+            base_url: external.openai_base_url.url().clone(),
+            api_key: external.openai_api_key.clone(),
+            organization: external.openai_organization.clone(),
+            model: self.settings.memory.embedding_model.clone(),
+            dimensions: self.dimensions(),
+            send_dimensions: true,
+            timeout: external.default_timeout,
+            max_retries: external.max_retries,
+            max_batch_inputs: EMBED_INPUTS,
+            max_parallel: EMBED_CALLS,
+        }
+    }
+
+    /// How a worker works; `only` names the queues, none meaning all.
+    ///
+    /// # Errors
+    /// A queue that no kind waits in.
+    pub fn options(&self, only: &[String]) -> anyhow::Result<Options> {
+        let worker = &self.settings.worker;
+        Ok(Options {
+            worker: worker_name(),
+            address: self.address()?,
+            keys: self.keys(),
+            queues: self.queues(if only.is_empty() { &worker.queues } else { only })?,
+            server_threads: self.settings.dragonfly.thread_count,
+            lease: worker.lease,
+            drain: worker.drain,
+            max_crashes: worker.max_crashes,
+            max_payload_bytes: worker.max_payload_bytes,
+            inline_result_bytes: worker.inline_result_bytes,
+            completion_format: match worker.completion_format {
+                CompletionFormat::Msgpack => Format::MsgPack,
+                CompletionFormat::Json => Format::Json,
+            },
+            scope: Scope::Global,
+            completion_retention: worker.completion_retention,
+            settle_batch: worker.settle_batch,
+        })
+    }
+
+    fn queues(&self, only: &[String]) -> anyhow::Result<Vec<Queue>> {
+        let all = kinds::registry().queues();
+        if let Some(unknown) = only.iter().find(|name| !all.iter().any(|queue| queue.as_str() == name.as_str())) {
+            let names: Vec<&str> = all.iter().map(QueueName::as_str).collect();
+            bail!("no queue `{unknown}`; there are: {}", names.join(", "));
+        }
+        let worker = &self.settings.worker;
+        let n_partitions = worker.partitions(&self.settings.dragonfly);
+        let chosen = all.into_iter().filter(|queue| only.is_empty() || only.iter().any(|name| name == queue.as_str()));
+        Ok(chosen.map(|name| Queue { name, concurrency: worker.concurrency as usize, n_partitions }).collect())
+    }
+
+    /// What jobs need to run.
+    ///
+    /// # Errors
+    /// Why the embedder cannot be made.
+    pub fn context(&self, store: &Store) -> anyhow::Result<Arc<Context>> {
+        Ok(Arc::new(Context { store: store.clone(), embedder: self.embedder()?, memory: self.memory() }))
+    }
+
+    fn memory(&self) -> MemoryOptions {
+        let memory = &self.settings.memory;
+        MemoryOptions {
+            dimensions: self.dimensions(),
+            max_memories_per_user: memory.max_memories_per_user,
+            similarity_threshold: memory.similarity_threshold,
+            max_search_results: memory.max_search_results,
+        }
+    }
+}
+
+/// What it takes to connect to Postgres; owns all of it, so that it can go into a task.
+pub struct Connector {
+    options: Database,
+    shown: String,
+}
+
+impl Connector {
+    /// Connects, and looks whether pgvector is there and new enough.
+    ///
+    /// # Errors
+    /// Where the server is and why it cannot be used.
+    pub async fn connect(&self) -> anyhow::Result<Store> {
+        let shown = &self.shown;
+        let store = Store::connect(&self.options).await;
+        let store = store.with_context(|| format!("reach Postgres at {shown} (TRIPSAGE_DB_URL)"))?;
+        let versions = store.versions().await.context("ask Postgres for its version")?;
+        if versions.vector_is_new_enough() {
+            return Ok(store);
+        }
+        let (major, minor, patch) = OLDEST_VECTOR;
+        let vector = versions.vector.as_deref();
+        let found = vector.map_or("has no pgvector".to_owned(), |version| format!("has pgvector {version}"));
+        bail!(
+            "Postgres {} at {shown} {found}; expected pgvector {major}.{minor}.{patch} or later: \
+             install it, then `alter extension vector update`",
+            versions.server
+        )
+    }
+}
+
+/// A name that no other worker has, which says where to look for it: machine, process, chance.
+fn worker_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
+    format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), fastrand::u16(..))
+}

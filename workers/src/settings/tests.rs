@@ -1,0 +1,476 @@
+//! Settings: what loads, what is refused, what is never shown.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::config::{Durability, Hardware, Loader, Problems, Shape};
+
+use super::{Embedder, Settings, env_example, markdown_table, variables};
+use crate::commands::config::{show, show_json};
+
+const MACHINE: Hardware = Hardware { cores: 4, memory_bytes: None };
+const STRONG: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978";
+
+fn load(pairs: &[(&str, &str)]) -> Result<Settings, Problems> {
+    Settings::load(Loader::new(MACHINE).environment(pairs.iter().copied()))
+}
+
+fn problems(pairs: &[(&str, &str)]) -> Problems {
+    load(pairs).expect_err("these settings are wrong")
+}
+
+/// Settings that production accepts, with some of them changed.
+fn production<'a>(changes: &[(&'a str, &'a str)]) -> Result<Settings, Problems> {
+    let mut pairs = vec![
+        ("TRIPSAGE_ENVIRONMENT", "production"),
+        ("TRIPSAGE_JWT_SECRET_KEY", STRONG),
+        ("TRIPSAGE_API_KEY_MASTER_SECRET", STRONG),
+        ("TRIPSAGE_DB_URL", "postgres://trips@postgres/trips"),
+        ("TRIPSAGE_DRAGONFLY_URL", "redis://dragonfly:6379/0"),
+        ("TRIPSAGE_EXTERNAL_OPENAI_API_KEY", "sk-1234"),
+    ];
+    pairs.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    pairs.extend_from_slice(changes);
+    load(&pairs)
+}
+
+/// A folder of this test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("settings-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn nothing_set_gives_the_documented_defaults() {
+    let settings = load(&[]).unwrap();
+    assert_eq!(settings.application.api_port, 8000);
+    assert_eq!(settings.application.app_name, "TripSage AI");
+    assert_eq!((settings.database.pool_size, settings.database.pool_overflow), (20, 30));
+    assert_eq!(settings.database.statement_timeout, Duration::from_secs(60));
+    assert_eq!(settings.dragonfly.url.expose(), "redis://localhost:6379/0");
+    assert_eq!(settings.dragonfly.ttl_ultra_long, Duration::from_secs(604_800));
+    assert_eq!(settings.worker.lease, Duration::from_secs(5));
+    assert_eq!(settings.worker.durability, Durability::Memory);
+    assert_eq!(settings.memory.embedder, Embedder::OpenAi);
+    assert!((settings.memory.similarity_threshold - 0.7).abs() < f64::EPSILON);
+    assert_eq!(settings.airbnb.cache_ttl, Duration::from_secs(3600));
+    assert!(settings.worker.queues.is_empty() && settings.warnings.is_empty());
+}
+
+#[test]
+fn the_machine_sizes_what_nobody_set() {
+    assert_eq!(load(&[]).unwrap().worker.concurrency, 256);
+    assert_eq!(production(&[]).unwrap().dragonfly.pool_size, 4);
+    assert_eq!(load(&[("TRIPSAGE_WORKER_CONCURRENCY", "7")]).unwrap().worker.concurrency, 7);
+}
+
+#[test]
+fn partitions_follow_the_servers_threads_unless_set() {
+    let partitions = |pairs: &[(&str, &str)]| {
+        let settings = load(pairs).unwrap();
+        settings.worker.partitions(&settings.dragonfly)
+    };
+    assert_eq!(partitions(&[("TRIPSAGE_DRAGONFLY_THREAD_COUNT", "8")]), 8);
+    assert_eq!(partitions(&[("TRIPSAGE_DRAGONFLY_THREAD_COUNT", "8"), ("TRIPSAGE_WORKER_PARTITIONS", "3")]), 3);
+}
+
+/// Settings under which a value at the edge of its range contradicts no other one.
+fn with_room(name: &str, value: &str) -> Result<Settings, Problems> {
+    let mut pairs = vec![(name, value)];
+    match name {
+        "TRIPSAGE_DB_VECTOR_DIMENSIONS" => pairs.push(("TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS", value)),
+        "TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS" => pairs.push(("TRIPSAGE_DB_VECTOR_DIMENSIONS", value)),
+        "TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS" => pairs.push(("TRIPSAGE_DRAGONFLY_POOL_SIZE", "1")),
+        _ => {}
+    }
+    if name.ends_with("DIMENSIONS") {
+        pairs.extend([("TRIPSAGE_MEM0_EMBEDDER", "local"), ("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", "model")]);
+    }
+    if name.starts_with("TRIPSAGE_DRAGONFLY_TTL") {
+        let ttls = [
+            "TRIPSAGE_DRAGONFLY_TTL_SHORT",
+            "TRIPSAGE_DRAGONFLY_TTL_MEDIUM",
+            "TRIPSAGE_DRAGONFLY_TTL_LONG",
+            "TRIPSAGE_DRAGONFLY_TTL_ULTRA_LONG",
+        ];
+        pairs = ttls.into_iter().map(|ttl| (ttl, value)).collect();
+    }
+    load(&pairs)
+}
+
+#[test]
+fn every_range_holds_at_both_edges_and_is_named_beyond_them() {
+    let groups = engine::config::GROUPS.into_iter().chain(super::GROUPS);
+    for (group, variable) in groups.flat_map(|group| group.variables.iter().map(move |variable| (group, variable))) {
+        let name = group.name(variable.field);
+        let (inside, outside) = match variable.shape {
+            Shape::Integer { min, max } => {
+                let below = i128::from(min) - 1;
+                ([min.to_string(), max.to_string()], [below.to_string(), (max + 1).to_string()])
+            }
+            Shape::Decimal { min, max } => {
+                ([min.to_string(), max.to_string()], [(min - 0.001).to_string(), (max + 0.001).to_string()])
+            }
+            _ => continue,
+        };
+        for value in inside {
+            with_room(&name, &value).map_err(|problems| format!("{name}={value}: {problems}")).unwrap();
+        }
+        for value in outside.iter().map(String::as_str).chain(["many"]) {
+            let told = with_room(&name, value).expect_err(&name).to_string();
+            assert!(told.contains(&format!("{name}: `{value}`")) && told.contains(&variable.range()), "{told}");
+        }
+    }
+}
+
+#[test]
+fn the_ranges_are_those_that_were_agreed() {
+    let agreed = [
+        ("TRIPSAGE_API_PORT", "1024..65535"),
+        ("TRIPSAGE_DB_STATEMENT_TIMEOUT_SECONDS", "1..300"),
+        ("TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS", "1..50000"),
+        ("TRIPSAGE_DRAGONFLY_THREAD_COUNT", "1..16"),
+        ("TRIPSAGE_MEM0_MAX_MEMORIES_PER_USER", "100..10000"),
+        ("TRIPSAGE_MEM0_SIMILARITY_THRESHOLD", "0.1..1.0"),
+        ("TRIPSAGE_MEM0_MAX_SEARCH_RESULTS", "1..50"),
+        ("TRIPSAGE_EXTERNAL_DEFAULT_TIMEOUT", "5..120"),
+        ("TRIPSAGE_EXTERNAL_MAX_RETRIES", "0..10"),
+        ("TRIPSAGE_AIRBNB_MCP_TIMEOUT_SECONDS", "5..120"),
+        ("TRIPSAGE_AIRBNB_MCP_CACHE_TTL", "300..86400"),
+        ("TRIPSAGE_AIRBNB_MCP_RATE_LIMIT_PER_MINUTE", "10..1000"),
+        ("TRIPSAGE_WORKER_CONCURRENCY", "1..10000"),
+        ("TRIPSAGE_WORKER_LEASE_MS", "1000..60000"),
+        ("TRIPSAGE_WORKER_MAX_PAYLOAD_BYTES", "1024..16777216"),
+        ("TRIPSAGE_WORKER_SETTLE_BATCH", "1..2048"),
+    ];
+    let rows = variables();
+    for (name, range) in agreed {
+        assert_eq!(rows.iter().find(|row| row.name == name).map(|row| row.range.as_str()), Some(range), "{name}");
+    }
+}
+
+#[test]
+fn short_vectors_are_for_local_models_only() {
+    let dimensions = [("TRIPSAGE_DB_VECTOR_DIMENSIONS", "256"), ("TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS", "256")];
+    let told = problems(&dimensions);
+    assert!(told.names("TRIPSAGE_DB_VECTOR_DIMENSIONS") && told.names("TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS"));
+    assert!(told.to_string().contains("512..3072"), "{told}");
+    let mut local = dimensions.to_vec();
+    local.extend([("TRIPSAGE_MEM0_EMBEDDER", "local"), ("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", "model")]);
+    assert_eq!(load(&local).unwrap().database.vector_dimensions, 256);
+}
+
+#[test]
+fn contradictions_name_both_sides() {
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (
+            &[("TRIPSAGE_DB_VECTOR_DIMENSIONS", "1024")],
+            "TRIPSAGE_DB_VECTOR_DIMENSIONS and TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS",
+        ),
+        (&[("TRIPSAGE_DB_PGVECTOR_ENABLED", "no")], "TRIPSAGE_DB_PGVECTOR_ENABLED and TRIPSAGE_MEM0_VECTOR_STORE_TYPE"),
+        (&[("TRIPSAGE_DRAGONFLY_TTL_SHORT", "7200")], "TRIPSAGE_DRAGONFLY_TTL_SHORT and TRIPSAGE_DRAGONFLY_TTL_MEDIUM"),
+        (
+            &[("TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS", "1")],
+            "TRIPSAGE_DRAGONFLY_POOL_SIZE and TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS",
+        ),
+        (
+            &[("TRIPSAGE_EXTERNAL_GOOGLE_CLIENT_ID", "x")],
+            "TRIPSAGE_EXTERNAL_GOOGLE_CLIENT_ID and TRIPSAGE_EXTERNAL_GOOGLE_CLIENT_SECRET",
+        ),
+        (&[("TRIPSAGE_DB_SUPABASE_ANON_KEY", "x")], "TRIPSAGE_DB_SUPABASE_ANON_KEY and TRIPSAGE_DB_SUPABASE_URL"),
+        (
+            &[("TRIPSAGE_DRAGONFLY_URL", "redis://:one@df"), ("TRIPSAGE_DRAGONFLY_PASSWORD", "two")],
+            "TRIPSAGE_DRAGONFLY_URL and TRIPSAGE_DRAGONFLY_PASSWORD",
+        ),
+    ];
+    for (pairs, names) in cases {
+        let told = problems(pairs);
+        assert_eq!(told.problems.len(), 1, "{told}");
+        assert_eq!(told.problems.first().unwrap().variable, names);
+    }
+    assert!(problems(&[("TRIPSAGE_MEM0_EMBEDDER", "local")]).names("TRIPSAGE_MEM0_LOCAL_MODEL_PATH"));
+}
+
+#[test]
+fn what_is_known_but_not_served_is_refused_as_such() {
+    for (name, value) in [
+        ("TRIPSAGE_MEM0_VECTOR_STORE_TYPE", "qdrant"),
+        ("TRIPSAGE_MEM0_VECTOR_STORE_TYPE", "chroma"),
+        ("TRIPSAGE_WORKER_DURABILITY", "replicated"),
+        ("TRIPSAGE_WORKER_DURABILITY", "journaled"),
+    ] {
+        let told = problems(&[(name, value)]);
+        assert!(told.names(name) && told.to_string().contains("not served by this version"), "{told}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_none_twice() {
+    let told = problems(&[
+        ("TRIPSAGE_API_PORT", "80"),
+        ("TRIPSAGE_DB_URL", "mysql://db/trips"),
+        ("TRIPSAGE_DB_VECTOR_DIMENSIONS", "9000"),
+        ("TRIPSAGE_LOG_LEVEL", "engine=loud"),
+        ("TRIPSAGE_DRAGONFLY_KEY_PREFIX", "{trips}:"),
+        ("TRIPSAGE_EXTERNAL_GOOGLE_CLIENT_ID", "x"),
+        ("TRIPSAGE_ENVIRONMENT", "prod"),
+    ]);
+    assert_eq!(told.problems.len(), 7, "{told}");
+    assert!(told.to_string().starts_with("7 settings are wrong:"), "{told}");
+}
+
+#[test]
+fn an_unknown_name_of_ours_is_told_with_the_nearest_one_and_others_are_ignored() {
+    let settings =
+        load(&[("TRIPSAGE_DB_POOLSIZE", "hunter2"), ("HOME", "/root"), ("TRIPSAGE_ZZZZZZZZZZZZZZZZ", "1")]).unwrap();
+    let warnings: Vec<String> = settings.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings
+            .iter()
+            .any(|told| told.starts_with("TRIPSAGE_DB_POOLSIZE: ")
+                && told.contains("did you mean TRIPSAGE_DB_POOL_SIZE?"))
+    );
+    assert!(
+        warnings.iter().any(|told| told.starts_with("TRIPSAGE_ZZZZZZZZZZZZZZZZ: ") && !told.contains("did you mean"))
+    );
+    assert!(!warnings.join("").contains("hunter2") && show(&settings).contains("TRIPSAGE_DB_POOLSIZE"));
+    assert!(
+        problems(&[("TRIPSAGE_API_PORTS", "1"), ("TRIPSAGE_API_PORT", "1")]).to_string().contains("TRIPSAGE_API_PORTS")
+    );
+}
+
+#[test]
+fn unusual_values_are_warned_about_and_accepted() {
+    let settings =
+        load(&[("TRIPSAGE_DB_STATEMENT_TIMEOUT_SECONDS", "121"), ("TRIPSAGE_EXTERNAL_DEFAULT_TIMEOUT", "61")]).unwrap();
+    assert_eq!(settings.warnings.len(), 2);
+    let settings =
+        load(&[("TRIPSAGE_DB_STATEMENT_TIMEOUT_SECONDS", "120"), ("TRIPSAGE_EXTERNAL_DEFAULT_TIMEOUT", "60")]).unwrap();
+    assert!(settings.warnings.is_empty());
+}
+
+#[test]
+fn names_are_read_in_any_case_and_empty_means_not_set() {
+    let settings =
+        load(&[("tripsage_api_port", "9000"), ("Tripsage_Debug", "TRUE"), ("TRIPSAGE_DB_POOL_SIZE", "")]).unwrap();
+    assert_eq!(settings.application.api_port, 9000);
+    assert!(settings.application.debug);
+    assert_eq!(settings.database.pool_size, 20);
+}
+
+#[test]
+fn later_sources_win_defaults_profile_file_dotenv_environment() {
+    let folder = Folder::new("order");
+    let file = folder.file("settings.toml", "[database]\npool_size = 3\npool_overflow = 3\nrecycle_seconds = 300\n[worker]\nqueues = [\"search\", \"cache\"]\n");
+    let dotenv = folder.file(
+        ".env",
+        &format!(
+            "TRIPSAGE_CONFIG_FILE='{}'\ntripsage_db_pool_overflow=4\nTRIPSAGE_DB_RECYCLE_SECONDS=400\n",
+            file.display()
+        ),
+    );
+    let loader = Loader::new(MACHINE)
+        .dotenv(dotenv)
+        .environment([("TRIPSAGE_DB_RECYCLE_SECONDS", "500"), ("TRIPSAGE_ENVIRONMENT", "testing")]);
+    let settings = Settings::load(loader).unwrap();
+    assert_eq!(settings.database.acquire_timeout, Duration::from_secs(30), "the default");
+    assert_eq!(settings.log.level, "warn", "the profile");
+    assert_eq!(settings.database.pool_size, 3, "the file over the profile");
+    assert_eq!(settings.database.pool_overflow, 4, ".env over the file");
+    assert_eq!(settings.database.recycle, Duration::from_secs(500), "the environment over .env");
+    assert_eq!(settings.worker.queues, ["search", "cache"]);
+    let source = |name: &str| settings.shown.iter().find(|row| row.name == name).unwrap().source.clone();
+    assert_eq!(source("TRIPSAGE_LOG_LEVEL"), "profile testing");
+    assert_eq!(source("TRIPSAGE_DB_POOL_SIZE"), file.display().to_string());
+    assert_eq!(source("TRIPSAGE_WORKER_CONCURRENCY"), "machine");
+}
+
+#[test]
+fn a_broken_file_is_told_without_quoting_it() {
+    let folder = Folder::new("broken");
+    let toml = folder.file("a.toml", "[database]\nurl = \"postgres://ada:hunter2@db\nx");
+    let dotenv = folder.file(".env", "TRIPSAGE_DEBUG=true\nhunter2 is here\n");
+    let told = Settings::load(Loader::new(MACHINE).file(toml).dotenv(dotenv)).err().unwrap().to_string();
+    assert!(told.contains("a.toml: the settings file is not valid TOML") && told.contains("line 2"), "{told}");
+    assert!(told.contains(".env: line 2 is not NAME=value"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(Settings::load(Loader::new(MACHINE).file(folder.0.join("none.toml"))).is_err());
+    assert!(Settings::load(Loader::new(MACHINE).dotenv(folder.0.join("none"))).is_ok());
+}
+
+#[test]
+fn a_typo_in_a_settings_file_stops_the_start() {
+    let folder = Folder::new("typo");
+    let file = folder.file("a.toml", "[databse]\nurl = \"postgres://ada:hunter2@db/x\"\n");
+    let told = Settings::load(Loader::new(MACHINE).file(file)).err().unwrap().to_string();
+    assert!(
+        told.contains("databse.url") && told.contains("did you mean database.url?") && !told.contains("hunter2"),
+        "{told}"
+    );
+}
+
+#[test]
+fn dragonfly_is_found_under_the_names_that_others_use_when_ours_is_unset() {
+    let url = |pairs: &[(&str, &str)]| load(pairs).unwrap().dragonfly.url.expose().to_owned();
+    assert_eq!(url(&[("REDIS_URL", "redis://r")]), "redis://r");
+    assert_eq!(url(&[("REDIS_URL", "redis://r"), ("DRAGONFLY_URL", "redis://d")]), "redis://d");
+    assert_eq!(url(&[("DRAGONFLY_URL", "redis://d"), ("TRIPSAGE_DRAGONFLY_URL", "redis://t")]), "redis://t");
+}
+
+#[test]
+fn what_is_required_is_asked_for_by_name() {
+    let told = problems(&[("TRIPSAGE_ENVIRONMENT", "staging")]);
+    for name in ["TRIPSAGE_DB_URL", "TRIPSAGE_JWT_SECRET_KEY", "TRIPSAGE_API_KEY_MASTER_SECRET"] {
+        assert!(told.names(name), "{told}");
+    }
+    assert!(told.to_string().contains("is missing in staging"), "{told}");
+}
+
+#[test]
+fn production_refuses_what_is_fine_elsewhere() {
+    assert!(production(&[]).is_ok());
+    let test = format!("{STRONG}Test");
+    let develop = format!("{STRONG}DEV");
+    for (name, value) in [
+        ("TRIPSAGE_DEBUG", "true"),
+        ("TRIPSAGE_EXTERNAL_OPENAI_API_KEY", ""),
+        ("TRIPSAGE_DB_URL", "postgres://localhost/trips"),
+        ("TRIPSAGE_DRAGONFLY_URL", "redis://127.0.0.1:6379"),
+        ("TRIPSAGE_JWT_SECRET_KEY", "0f1e2d3c4b5a69788796a5b4c3d2e1f"),
+        ("TRIPSAGE_JWT_SECRET_KEY", "development-only-jwt-secret-key-0000"),
+        ("TRIPSAGE_JWT_SECRET_KEY", &test),
+        ("TRIPSAGE_API_KEY_MASTER_SECRET", &develop),
+        ("TRIPSAGE_API_KEY_MASTER_SECRET", ""),
+    ] {
+        let told = production(&[(name, value)]).err().unwrap();
+        assert!(told.names(name) && told.problems.len() == 1, "{name}: {told}");
+        assert!(value.len() < 30 || !told.to_string().contains(value), "{told}");
+    }
+    let dimensions = [
+        ("TRIPSAGE_EXTERNAL_OPENAI_API_KEY", ""),
+        ("TRIPSAGE_MEM0_EMBEDDER", "local"),
+        ("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", "m"),
+    ];
+    assert!(production(&dimensions).is_ok(), "the local embedder needs no key");
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for row in variables().into_iter().filter(|row| row.secret) {
+        pairs.push((row.name, "s3cr3t-hunter2".to_owned()));
+    }
+    assert!(pairs.len() >= 12);
+    for (name, value) in [
+        ("TRIPSAGE_DB_URL", "postgres://ada:hunter2@db/trips?sslpassword=hunter2"),
+        ("TRIPSAGE_DRAGONFLY_URL", "redis://df:6379/0"),
+        ("TRIPSAGE_EXTERNAL_OPENAI_BASE_URL", "https://ada:hunter2@proxy/v1"),
+        ("TRIPSAGE_EXTERNAL_GOOGLE_CLIENT_ID", "id"),
+        ("TRIPSAGE_DB_SUPABASE_URL", "https://x.supabase.co"),
+    ] {
+        pairs.push((name.to_owned(), value.to_owned()));
+    }
+    let settings = Settings::load(Loader::new(MACHINE).environment(pairs.clone())).unwrap();
+    let configured = settings.configured();
+    assert!(configured.openai && configured.dragonfly_password && configured.database_password);
+    let shown = format!("{settings:?} {settings:#?} {} {} {configured:?}", show(&settings), show_json(&settings));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("postgres://ada:***@db/trips"), "{shown}");
+    assert_eq!(show_json(&settings)["settings"]["TRIPSAGE_DRAGONFLY_PASSWORD"]["value"], "set");
+    assert_eq!(show_json(&load(&[]).unwrap())["settings"]["TRIPSAGE_DRAGONFLY_PASSWORD"]["value"], "not set");
+
+    pairs.push(("TRIPSAGE_ENVIRONMENT".to_owned(), "production".to_owned()));
+    pairs.push(("TRIPSAGE_DRAGONFLY_URL".to_owned(), "redis:hunter2//".to_owned()));
+    pairs.push(("TRIPSAGE_DB_URL".to_owned(), "ada:hunter2@db".to_owned()));
+    let told = Settings::load(Loader::new(MACHINE).environment(pairs)).err().unwrap();
+    assert!(told.problems.len() >= 3 && !format!("{told} {told:?}").contains("hunter2"), "{told}");
+}
+
+fn root(name: &str) -> String {
+    std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name)).unwrap()
+}
+
+#[test]
+fn the_example_lists_every_variable_at_its_default() {
+    assert_eq!(
+        root(".env.example"),
+        env_example(),
+        ".env.example has drifted: write the text of settings::env_example() to it"
+    );
+    let uncommented = env_example()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TRIPSAGE_"))
+        .map(|line| format!("TRIPSAGE_{line}\n"))
+        .collect::<String>();
+    let folder = Folder::new("example");
+    let settings = Settings::load(Loader::new(MACHINE).dotenv(folder.file(".env", &uncommented))).unwrap();
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    let named: BTreeSet<&str> = uncommented.lines().filter_map(|line| line.split('=').next()).collect();
+    assert_eq!(named.len(), variables().len());
+}
+
+#[test]
+fn every_template_loads_for_its_environment_once_its_blanks_are_filled() {
+    for name in ["development", "staging", "production", "test"] {
+        let filled: Vec<String> = root(&format!(".env.{name}"))
+            .lines()
+            .map(|line| {
+                if line.ends_with('=') && !line.starts_with('#') { format!("{line}{STRONG}") } else { line.to_owned() }
+            })
+            .collect();
+        let folder = Folder::new(&format!("template-{name}"));
+        let dotenv = folder.file(".env", &filled.join("\n"));
+        let settings = Settings::load(Loader::new(MACHINE).dotenv(dotenv))
+            .map_err(|problems| format!("{name}: {problems}"))
+            .unwrap();
+        assert!(settings.application.environment.name().starts_with(name), "{name}");
+        assert!(settings.warnings.is_empty(), "{name}: {:?}", settings.warnings);
+    }
+}
+
+#[test]
+fn the_defaults_files_mention_every_setting() {
+    let text = format!("{}\n{}", root("src/config/defaults.toml"), include_str!("../defaults.toml"));
+    for group in engine::config::GROUPS.into_iter().chain(super::GROUPS) {
+        let (_, rest) = text.split_once(&format!("[{}]\n", group.section)).expect(group.section);
+        let section = rest.split("\n[").next().unwrap();
+        for variable in group.variables {
+            let mentioned = section.lines().any(|line| {
+                let key = line.trim_start_matches("# ");
+                key.starts_with(&format!("{} =", variable.field)) || key.starts_with(&format!("{}:", variable.field))
+            });
+            assert!(mentioned, "{}.{}", group.section, variable.field);
+        }
+    }
+}
+
+#[test]
+fn the_table_has_a_row_for_every_variable() {
+    let table = markdown_table();
+    for row in variables() {
+        assert!(table.contains(&format!("| `{}` |", row.name)), "{}", row.name);
+        assert!(!row.meaning.is_empty());
+    }
+    assert_eq!(table.lines().filter(|line| line.starts_with("| `")).count(), variables().len());
+    assert!(table.contains("| `TRIPSAGE_DB_AUTO_MIGRATE` | `true`; production: `false` |"), "{table}");
+}
