@@ -1,8 +1,8 @@
 //! What jobs need to run: made once at start, shared by all.
 
-use engine::store::Store;
+use engine::{cache::Cache, store::Store};
 
-use crate::embedders::Embedder;
+use crate::{embedders::Embedder, memory::MemoryOptions};
 
 /// What jobs need to run.
 pub struct Context {
@@ -10,4 +10,8 @@ pub struct Context {
     pub store: Store,
     /// Turns texts into vectors.
     pub embedder: Embedder,
+    /// How memories are kept and found.
+    pub memory: MemoryOptions,
+    /// What was found once.
+    pub cache: Cache,
 }

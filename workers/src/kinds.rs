@@ -2,11 +2,17 @@
 
 use engine::{handler::KindSpec, registry::Registry};
 
-use crate::{context::Context, diagnostics::Probe};
+use crate::{
+    cache::WarmCache,
+    context::Context,
+    diagnostics::Probe,
+    search::{RecallMemories, SearchPlaces},
+};
 
 /// Every kind.
 pub fn registry() -> Registry<Context> {
-    let registry = Registry::default().job::<Probe>();
+    let searches = |registry: Registry<Context>| registry.job::<SearchPlaces>()?.job::<RecallMemories>();
+    let registry = Registry::default().job::<Probe>().and_then(searches).and_then(Registry::job::<WarmCache>);
     registry.expect("kinds are well formed and different; a test holds them to it")
 }
 
