@@ -25,6 +25,7 @@ pub mod telemetry;
 
 // roles
 mod admission;
+pub mod cache;
 pub mod client;
 mod collector;
 pub mod completions;

@@ -3,6 +3,7 @@
 //! The engine runs them; this crate says what they are.
 
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod commands;
 pub mod context;
@@ -13,4 +14,5 @@ pub mod memory;
 pub mod places;
 pub mod queues;
 pub mod schemas;
+pub mod search;
 pub mod settings;
