@@ -5,14 +5,20 @@
 //! happen is waited for, with a deadline.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness may panic: that is how a test fails")]
 
+pub mod conformance;
 pub mod fakes;
 mod fixture;
+mod manners;
+mod redis_server;
+pub mod resp;
 mod servers;
 mod wait;
 mod worker;
 
 pub use self::{
     fixture::Fixture,
+    manners::Manners,
+    redis_server::RedisServer,
     servers::{Servers, repository},
     wait::eventually,
     worker::{RunningWorker, WorkerOptions},
