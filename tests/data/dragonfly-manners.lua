@@ -22,7 +22,7 @@ local redis = (function(redis)
       local whole = words[3] == 'IDLE' and 7 or 5
       if #words > whole and not known(words[1], words[2], words[#words]) then words[#words] = nil end
     end
-    local reply = real.pcall(command, unpack(words))
+    local reply = real.pcall(command, table.unpack(words))
     if type(reply) == 'table' and reply.err then
       if command == 'XCLAIM' and string.find(reply.err, 'NOGROUP', 1, true) then return {} end
       if command == 'XPENDING' and string.find(reply.err, 'NOGROUP', 1, true) then return {err = '-ERR no such key'} end

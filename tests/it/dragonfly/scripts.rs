@@ -5,7 +5,8 @@ use harness::{conformance::Dragonfly, repository};
 /// Every script with its name.
 fn scripts() -> Vec<(String, String)> {
     let folder = std::fs::read_dir(repository().join("src/broker")).unwrap();
-    let paths = folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "lua"));
+    let paths =
+        folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "lua"));
     let named = |path: std::path::PathBuf| {
         (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
     };

@@ -148,8 +148,9 @@ fn time(code: &str) -> Vec<String> {
             continue;
         };
         for part in [format!("{name}[1]"), format!("{name}[2]")] {
-            let (all, read) = (code.matches(&part).count(), code.matches(&format!("tonumber({part})")).count());
-            if all != read {
+            let begins = |place: usize| !code[..place].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let n_uses = code.match_indices(&part).filter(|(place, _)| begins(*place)).count();
+            if n_uses != code.matches(&format!("tonumber({part})")).count() {
                 bare.push(format!("{part} without tonumber"));
             }
         }
@@ -161,7 +162,11 @@ fn time(code: &str) -> Vec<String> {
 fn divisions(code: &str) -> Vec<String> {
     let whole = |before: &str| before.rsplit_once("math.floor(").is_some_and(|(_, inside)| closes(inside));
     let places = code.match_indices('/').filter(|(place, _)| !whole(&code[..*place]));
-    places.map(|(place, _)| format!("a quotient that is not rounded: …{}", &code[place..].lines().next().unwrap_or_default())).collect()
+    places
+        .map(|(place, _)| {
+            format!("a quotient that is not rounded: …{}", &code[place..].lines().next().unwrap_or_default())
+        })
+        .collect()
 }
 
 fn closes(inside: &str) -> bool {

@@ -115,8 +115,7 @@ fn value_fits(sort: &str, argument: &str, others: &[String], (rest, keys): (&[No
 
 fn is_id(argument: &str) -> bool {
     let id = argument.strip_prefix('(').unwrap_or(argument);
-    matches!(id, "-" | "+" | "$")
-        || id.split('-').count() <= 2 && id.split('-').all(|part| part.parse::<u64>().is_ok())
+    matches!(id, "-" | "+" | "$") || id.split('-').count() <= 2 && id.split('-').all(|part| part.parse::<u64>().is_ok())
 }
 
 #[cfg(test)]
