@@ -119,7 +119,7 @@ pub struct PartitionKeys {
     pub dead: String,
     /// stream: arrays of completions for replay, bounded by time.
     pub done: String,
-    /// hash: the sequence number of the last completion.
+    /// hash: the sequence number of the last completion; since when every heart could be recorded, in ms of the server's clock.
     pub control: String,
 }
 

@@ -38,6 +38,7 @@ mod holding;
 pub mod listener;
 mod promoter;
 mod reclaimer;
+mod registrar;
 pub mod registry;
 mod runner;
 mod sampler;

@@ -102,3 +102,27 @@ impl Entry {
         JobId::derived(self.id.ms(), format!("{stream}/{}", self.id.as_str()).as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deleted_entry_reads_the_same_from_every_server() {
+        let id = Value::from("17-0");
+        for fields in [Value::Null, Value::Array(Vec::new())] {
+            let entry = Entry::of_fields(Priority::High, &id, &fields, 0);
+            assert_eq!((entry.job, entry.fields.len(), entry.id.ms()), (None, 0, 17));
+        }
+    }
+
+    #[test]
+    fn what_a_script_hands_over_reads_the_same_from_every_server() {
+        for lane in [Value::Integer(2), Value::Double(2.0), Value::from("2")] {
+            let fields = Value::Array(vec![Value::from("job"), Value::from("x")]);
+            let entry = Entry::read(&Value::Array(vec![lane, Value::from("17-0"), fields, Value::Double(1.0)]));
+            let entry = entry.expect("an entry");
+            assert_eq!((entry.priority, entry.n_crashes, entry.job), (Priority::Normal, 1, Some(Bytes::from("x"))));
+        }
+    }
+}

@@ -5,9 +5,13 @@
 //! happen is waited for, with a deadline.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a harness may panic: that is how a test fails")]
 
+pub mod conformance;
 pub mod fakes;
 mod fixture;
 mod proxy;
+mod manners;
+mod redis_server;
+pub mod resp;
 mod servers;
 mod wait;
 mod worker;
@@ -15,6 +19,8 @@ mod worker;
 pub use self::{
     fixture::Fixture,
     proxy::{Proxy, authority},
+    manners::Manners,
+    redis_server::RedisServer,
     servers::{Servers, repository},
     wait::eventually,
     worker::{RunningWorker, WorkerOptions},
