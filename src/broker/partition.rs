@@ -62,7 +62,13 @@ impl EntryId {
 
     /// When the entry was added, milliseconds since 1970 by the server's clock.
     pub fn ms(&self) -> u64 {
-        self.as_str().split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default()
+        self.place().0
+    }
+
+    /// Its place in its stream: entries are in the order of these two numbers, not of the text.
+    pub fn place(&self) -> (u64, u64) {
+        let mut numbers = self.as_str().split('-').map(|number| number.parse().unwrap_or_default());
+        (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
     }
 }
 
@@ -124,5 +130,12 @@ mod tests {
             let entry = entry.expect("an entry");
             assert_eq!((entry.priority, entry.n_crashes, entry.job), (Priority::Normal, 1, Some(Bytes::from("x"))));
         }
+    }
+
+    #[test]
+    fn entries_are_ordered_by_number_not_by_text() {
+        let place = |id: &'static str| EntryId(Bytes::from_static(id.as_bytes())).place();
+        assert!(place("999-10") > place("999-9") && place("1000-0") > place("999-10"));
+        assert_eq!(place("no id"), (0, 0));
     }
 }

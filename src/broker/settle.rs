@@ -114,14 +114,20 @@ impl Partition {
             ]
             .map(text),
         );
-        for settling in batch {
-            args.extend(arguments(settling));
+        let mut sorted: Vec<usize> = (0..batch.len()).collect();
+        sorted.sort_by_key(|&place| (batch[place].held.priority.lane(), batch[place].held.entry.place()));
+        for &place in &sorted {
+            args.extend(arguments(&batch[place]));
         }
         let digits = SETTLE.run(&self.commands, &keys, args).await?;
         let digits = reply::bytes(&digits)
             .filter(|digits| digits.len() == batch.len())
             .ok_or_else(|| BrokerError::odd("settle", &digits))?;
-        Ok(digits.iter().map(|digit| settled(*digit)).collect())
+        let mut verdicts = vec![Settled::NotOwned; batch.len()];
+        for (&place, &digit) in sorted.iter().zip(&digits) {
+            verdicts[place] = settled(digit);
+        }
+        Ok(verdicts)
     }
 }
 
