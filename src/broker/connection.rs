@@ -58,7 +58,6 @@ impl Address {
         builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
         builder.with_performance_config(|performance| {
             performance.default_command_timeout = COMMAND_TIMEOUT;
-            performance.broadcast_channel_capacity = 4096;
         });
         builder.with_connection_config(|connection| {
             connection.connection_timeout = COMMAND_TIMEOUT;
