@@ -5,6 +5,8 @@
 //! happen is waited for, with a deadline.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness may panic: that is how a test fails")]
 
+mod binary;
+mod clients;
 pub mod fakes;
 mod fixture;
 mod servers;
@@ -12,7 +14,9 @@ mod wait;
 mod worker;
 
 pub use self::{
-    fixture::Fixture,
+    binary::{Said, WorkerProcess, bare, binary, file, said},
+    clients::Clients,
+    fixture::{Fixture, database, empty_database},
     servers::{Servers, repository},
     wait::eventually,
     worker::{RunningWorker, WorkerOptions},
