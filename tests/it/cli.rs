@@ -98,7 +98,7 @@ async fn old_redis() -> String {
     let serve = async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (reader, mut writer) = stream.into_split();
-            drop(harness_spawn(async move {
+            drop(tokio::spawn(async move {
                 let mut lines = BufReader::new(reader).lines();
                 let mut left = 0;
                 let mut words: Vec<String> = Vec::new();
@@ -119,7 +119,7 @@ async fn old_redis() -> String {
             }));
         }
     };
-    drop(harness_spawn(serve));
+    drop(tokio::spawn(serve));
     url
 }
 
@@ -132,11 +132,6 @@ fn answer(words: &[String]) -> String {
         "HELLO" => "-ERR unknown command `HELLO`\r\n".to_owned(),
         _ => "+OK\r\n".to_owned(),
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a test's own server ends with the test")]
-fn harness_spawn(task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(task)
 }
 
 #[tokio::test]

@@ -28,7 +28,8 @@ fn layers() -> BTreeMap<String, usize> {
     found
 }
 
-fn sources(folder: &str, ending: &str) -> Vec<PathBuf> {
+/// Every file of a folder with this ending, in order.
+pub(crate) fn sources(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![repository().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -192,5 +193,66 @@ fn every_script_has_one_caller_of_its_name_and_a_header() {
         for part in ["-- KEYS", "-- ARGV", "-- Returns"] {
             assert!(text.contains(part), "{name}.lua does not say its {part}");
         }
+    }
+}
+
+/// The calls of a script or the commands of a source, as text up to the end of the statement.
+fn calls(text: &str) -> Vec<String> {
+    let starts = text.match_indices("redis.call(").chain(text.match_indices("redis.pcall("));
+    starts.map(|(at, _)| text[at..].lines().next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn scripts_touch_only_declared_keys() {
+    for script in sources("src", "lua") {
+        let text = std::fs::read_to_string(&script).unwrap();
+        for call in calls(&text) {
+            // A key is declared, or stands in a variable that was one; channels are no keys.
+            let declared = ["KEYS[", "stream,", "'TIME'", "pcall(ARGV[4]"].iter().any(|sign| call.contains(sign));
+            assert!(declared, "{}: {call}", script.display());
+        }
+    }
+}
+
+#[test]
+fn no_job_stream_is_ever_trimmed() {
+    for path in [sources("src", "lua"), sources("src/broker", "rs")].concat() {
+        let code = code(&path);
+        for line in code.lines().filter(|line| ["XTRIM", "MAXLEN", "MINID"].iter().any(|word| line.contains(word))) {
+            let is_replay = path.ends_with("settle.lua") && line.contains("'XADD', KEYS[8], 'MINID'");
+            assert!(is_replay, "only the completions kept for replay are bounded: {}: {line}", path.display());
+        }
+    }
+    let settle = file("src/broker/settle.lua");
+    assert!(settle.contains("8 done (stream)"), "KEYS[8] of settle.lua are the completions");
+}
+
+#[test]
+fn plain_values_always_expire() {
+    for path in sources("src/broker", "rs") {
+        for line in code(&path).lines().filter(|line| line.contains("\"SET\"")) {
+            assert!(path.ends_with("keyspace.rs"), "{}: {line}", path.display());
+        }
+    }
+    let keyspace = code(&repository().join("src/broker/keyspace.rs"));
+    assert_eq!(keyspace.matches("\"SET\"").count(), keyspace.matches("text(\"PX\")").count());
+}
+
+#[test]
+fn what_runs_handlers_knows_no_database() {
+    for module in ["runner", "collector", "handler"] {
+        let code = code(&repository().join(format!("src/{module}.rs")));
+        for word in ["Store,", "store.begin", ".begin()", "PgConnection"] {
+            assert!(!code.contains(word), "src/{module}.rs: {word}");
+        }
+    }
+}
+
+#[test]
+fn clocks_of_this_machine_are_read_in_one_place() {
+    for path in sources("src", "rs") {
+        let (inside, _) = place(&path);
+        let reads = ["SystemTime::now", "Utc::now"].iter().any(|call| code(&path).contains(call));
+        assert!(!reads || inside == "src/clock.rs", "{inside} reads this machine's clock");
     }
 }

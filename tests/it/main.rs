@@ -1,5 +1,5 @@
 //! Everything that needs a server, in one binary: it links once and runs side by side.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic")]
 
 mod cli;
 mod docs;
@@ -7,3 +7,5 @@ mod embedders;
 mod housekeeping;
 mod jobs;
 mod layers;
+mod outages;
+mod ownership;

@@ -22,7 +22,7 @@ async fn the_python_example_submits_awaits_and_replays() {
     let ran = said(bare(&Clients::get().python).args(["-c", &program])).await;
     assert!(ran.success, "{ran:?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(lines[0], "done {'say': 'hello', 'attempt': 1}");
+    assert_eq!(lines[0], "done {'attempt': 1, 'say': 'hello'}");
     assert!(lines.len() == 2 && lines[1].ends_with(" done"), "replayed: {lines:?}");
     worker.stop().await;
 }
@@ -41,7 +41,7 @@ async fn the_typescript_example_submits_and_awaits() {
     let mut command = bare("node");
     let ran = said(command.current_dir(folder).args(["--input-type=module", "--eval", &untyped])).await;
     assert!(ran.success, "{ran:?}");
-    assert_eq!(ran.stdout.trim(), "done { say: 'hello', attempt: 1 }");
+    assert_eq!(ran.stdout.trim(), "done { attempt: 1, say: 'hello' }");
     worker.stop().await;
 }
 
