@@ -30,8 +30,7 @@ async fn wrong_settings_are_all_told_at_once() {
     let mut command = fixture.tripsage(&["worker"]);
     command.env("TRIPSAGE_API_PORT", "80").env("TRIPSAGE_DRAGONFLY_TTL_SHORT", "soon");
     command.env("TRIPSAGE_EXTERNAL_OPENAI_API_KEY", SECRET).env("TRIPSAGE_WORKER_CONCURENCY", "4");
-    let needles =
-        ["TRIPSAGE_API_PORT", "1024..65535", "TRIPSAGE_DRAGONFLY_TTL_SHORT", "TRIPSAGE_WORKER_CONCURENCY"];
+    let needles = ["TRIPSAGE_API_PORT", "1024..65535", "TRIPSAGE_DRAGONFLY_TTL_SHORT", "TRIPSAGE_WORKER_CONCURENCY"];
     clear(&said(&mut command).await, &needles);
 }
 

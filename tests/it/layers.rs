@@ -124,7 +124,8 @@ fn every_module_of_the_engine_has_a_layer() {
 
 #[test]
 fn imports_are_found_in_every_form() {
-    let code = "use crate::{broker::{A, b::C}, clock::D};\nuse crate::job::E; let x = crate::store::f(); use super::keys;";
+    let code =
+        "use crate::{broker::{A, b::C}, clock::D};\nuse crate::job::E; let x = crate::store::f(); use super::keys;";
     assert_eq!(named(code, false), ["broker", "clock", "job", "store"]);
     assert!(named(code, true).contains(&"keys".to_owned()));
 }

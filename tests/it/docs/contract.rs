@@ -14,14 +14,14 @@ use super::blocks;
 
 fn schema(name: &str) -> Validator {
     let (_, text) = workers::schemas::all().into_iter().find(|(file, _)| file == name).unwrap();
-    jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
+    let options = jsonschema::options().should_validate_formats(true);
+    options.build(&serde_json::from_str(&text).unwrap()).unwrap()
 }
 
 fn read(value: &Value) -> Result<Reading, engine::envelope::EnvelopeError> {
     let json = Bytes::from(value.to_string());
     let packed = Bytes::from(rmp_serde::to_vec(value).unwrap());
-    let (from_json, from_packed) =
-        (Envelope::read(&json, JobId::generate), Envelope::read(&packed, JobId::generate));
+    let (from_json, from_packed) = (Envelope::read(&json, JobId::generate), Envelope::read(&packed, JobId::generate));
     assert_eq!(from_json.is_ok(), from_packed.is_ok(), "JSON and MessagePack are judged alike: {value}");
     from_json
 }
@@ -109,8 +109,7 @@ fn what_is_not_read_the_schema_does_not_allow() {
 
 #[test]
 fn every_field_that_is_written_is_in_the_schema() {
-    let error =
-        AttemptError { attempt: 1, at_ms: 5, class: "c".into(), chain: vec!["x".into()], worker: "w".into() };
+    let error = AttemptError { attempt: 1, at_ms: 5, class: "c".into(), chain: vec!["x".into()], worker: "w".into() };
     let options = Options {
         user_id: Some("ann".into()),
         priority: Priority::Low,

@@ -56,8 +56,7 @@ async fn the_shell_example_submits_json_and_receives_json() {
     let here =
         |line: &str| here(&fixture, line).replace("redis-cli", &format!("redis-cli -u {}", fixture.dragonfly_url));
     let (subscribe, add) = (here(lines.next().unwrap()), here(lines.next().unwrap()));
-    let mut subscriber =
-        bare("sh").args(["-c", &format!("exec {subscribe}")]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut subscriber = bare("sh").args(["-c", &format!("exec {subscribe}")]).stdout(Stdio::piped()).spawn().unwrap();
     let mut heard = BufReader::new(subscriber.stdout.take().unwrap()).lines();
     assert_eq!(heard.next_line().await.unwrap().as_deref(), Some("subscribe"));
     let added = said(bare("sh").args(["-c", &add])).await;
