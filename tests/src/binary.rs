@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -52,9 +53,13 @@ pub fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// The longest that a command may take: one that hangs fails its test instead of stopping all of them.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Runs a command to its end.
 pub async fn said(command: &mut Command) -> Said {
-    let output = command.output().await.unwrap();
+    let ended = tokio::time::timeout(LONGEST, command.output()).await;
+    let output = ended.unwrap_or_else(|_| panic!("still running after {LONGEST:?}: {:?}", command.as_std())).unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Said { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

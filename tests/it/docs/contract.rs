@@ -131,7 +131,8 @@ fn every_field_that_is_written_is_in_the_schema() {
     let documented: Value = serde_json::from_str(&text).unwrap();
     let mut names: Vec<&String> = written.as_object().unwrap().keys().collect();
     let mut listed: Vec<&String> = documented["properties"].as_object().unwrap().keys().collect();
-    (names.sort(), listed.sort());
+    names.sort();
+    listed.sort();
     assert_eq!(names, listed);
 }
 

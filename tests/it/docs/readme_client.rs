@@ -1,6 +1,6 @@
 //! The README's example in Rust: the part between the marks stands there word for word.
 
-#![allow(unreachable_pub, reason = "it stands in the README as a reader would write it")]
+#![allow(unreachable_pub, clippy::print_stdout, reason = "it stands in the README as a reader would write it")]
 
 // readme: begin
 use std::time::Duration;
