@@ -74,6 +74,16 @@ pub const METRICS: &[Documented] = &[
     ),
 ];
 
+/// The README's table of metrics.
+pub fn markdown_table() -> String {
+    let mut table = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for (name, kind, labels, meaning) in METRICS {
+        let labels = if labels.is_empty() { "–" } else { labels };
+        table.push_str(&format!("| `{name}` | {kind} | {labels} | {meaning} |\n"));
+    }
+    table
+}
+
 /// Buckets from a quarter of a millisecond to two minutes.
 const SECONDS: &[f64] =
     &[0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];

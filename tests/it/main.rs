@@ -2,9 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic")]
 
 mod cache;
+mod cli;
+mod docs;
 mod dragonfly;
 mod embedders;
+mod housekeeping;
 mod jobs;
+mod layers;
 mod memory;
 mod outages;
+mod ownership;
 mod search;

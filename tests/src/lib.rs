@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a harness may panic: that is how a test fails")]
 
 pub mod conformance;
+mod binary;
+mod clients;
 pub mod fakes;
 mod fixture;
 mod proxy;
@@ -17,7 +19,9 @@ mod wait;
 mod worker;
 
 pub use self::{
-    fixture::Fixture,
+    binary::{Said, WorkerProcess, bare, binary, file, said},
+    clients::Clients,
+    fixture::{Fixture, database, empty_database},
     proxy::{Proxy, authority},
     manners::Manners,
     redis_server::RedisServer,
