@@ -73,15 +73,19 @@ impl<C: Send + Sync + 'static> Executor<C> {
         }
         match admitted {
             Admitted::Settle(verdict) => self.settle(delivery, verdict).await,
-            Admitted::Run(handler, payload) => self.start_one(Ready { delivery, handler, payload, slot }).await,
+            Admitted::Run(handler, payload) => {
+                self.start_one(Ready { delivery, handler, payload, slot: Some(slot) }).await
+            }
         }
     }
 
     async fn start_one(&self, ready: Ready<C>) {
+        if ready.delivery.n_crashes > 0 {
+            return self.runner.run_alone(ready).await;
+        }
         match self.batches.get(&ready.delivery.envelope.kind) {
-            // One that a worker died of runs alone.
-            Some(batch) if ready.delivery.n_crashes == 0 => drop(batch.send(ready).await),
-            _ => self.runner.run(ready).await,
+            Some(batch) => drop(batch.send(ready).await),
+            None => self.runner.run(ready).await,
         }
     }
 

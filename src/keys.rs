@@ -113,7 +113,7 @@ pub struct PartitionKeys {
     pub later_jobs: String,
     /// zset: consumer → last heartbeat in ms of the server's clock. A dead consumer's is deleted by `reclaim`.
     pub live: String,
-    /// hash: lane and entry id → how often its worker died while it held the entry. Deleted by `settle`.
+    /// hash: lane and entry id → how often a suspected entry ran alone and was not settled yet. Deleted by `settle`.
     pub crashes: String,
     /// stream: dead letters. Deleted by redrive and purge alone.
     pub dead: String,

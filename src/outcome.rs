@@ -107,7 +107,11 @@ fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut next = error.source();
     while let Some(source) = next {
-        texts.push(source.to_string());
+        let text = source.to_string();
+        // Many errors say their source themselves.
+        if !texts.iter().any(|said| said.contains(&text)) {
+            texts.push(text);
+        }
         next = source.source();
     }
     texts

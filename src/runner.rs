@@ -26,7 +26,8 @@ pub(crate) struct Ready<C> {
     pub(crate) delivery: Delivery,
     pub(crate) handler: Arc<dyn Handler<C>>,
     pub(crate) payload: Payload,
-    pub(crate) slot: Slot,
+    /// One of the queue's slots, or all of them.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// Runs the jobs of one queue.
@@ -40,20 +41,25 @@ pub(crate) struct Runner<C> {
 }
 
 impl<C: Send + Sync + 'static> Runner<C> {
-    /// Runs one job, alone in its queue when a worker died while it ran before.
-    pub(crate) async fn run(&self, mut ready: Ready<C>) {
-        if ready.delivery.n_crashes > 0 {
-            drop(std::mem::replace(&mut ready.slot, self.none()));
-            match self.shutdown.run_until_stopped(self.slots.all()).await {
-                Some(all) => ready.slot = all,
-                None => return self.release(&ready.delivery).await,
-            }
-        }
+    /// Runs one job.
+    pub(crate) async fn run(&self, ready: Ready<C>) {
         self.run_together(vec![ready]).await;
     }
 
-    fn none(&self) -> Slot {
-        Slots::new(1).try_some(1).expect("a fresh slot is free")
+    /// Runs one job that is suspected of its worker's death, nothing else of its queue beside it.
+    pub(crate) async fn run_alone(&self, mut ready: Ready<C>) {
+        drop(ready.slot.take());
+        let Some(all) = self.shutdown.run_until_stopped(self.slots.all()).await else {
+            return self.release(&ready.delivery).await;
+        };
+        ready.slot = Some(all);
+        let Delivery { holding, held, .. } = &ready.delivery;
+        if let Err(error) = holding.partition.begin_alone(held).await {
+            metrics::role_failed("runner");
+            tracing::warn!(%error, "could not note that a suspected job runs alone; handing it back");
+            return self.release(&ready.delivery).await;
+        }
+        self.run_together(vec![ready]).await;
     }
 
     /// Runs jobs of one kind as a batch.
@@ -69,15 +75,14 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let guarded = guard(handler.run(payloads).instrument(span), timeout);
         let Some(outcomes) = self.shutdown.run_until_expired(guarded).await else {
             for (delivery, _) in &deliveries {
-                metrics::job_finished(&delivery.envelope.kind, "abandoned");
-                self.release(delivery).await;
+                self.abandon(delivery).await;
             }
             return;
         };
         self.conclude(handler.spec().retry, started_ms, outcomes, deliveries).await;
     }
 
-    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Delivery, Slot)) {
+    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Delivery, Option<Slot>)) {
         let Ready { delivery, payload, slot, .. } = ready;
         let options = &delivery.envelope.options;
         let attempt = Attempt {
@@ -96,7 +101,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         retry: RetryPolicy,
         started_ms: u64,
         outcomes: Result<Outcomes, Failure>,
-        deliveries: Vec<(Delivery, Slot)>,
+        deliveries: Vec<(Delivery, Option<Slot>)>,
     ) {
         let finished_ms = self.clock.now_ms();
         let mut outcomes = fan_out(outcomes, deliveries.len()).into_iter();
@@ -127,6 +132,15 @@ impl<C: Send + Sync + 'static> Runner<C> {
         metrics::job_finished(&settlement.delivery.envelope.kind, settlement.verdict.outcome());
         // The settler outlives every runner; were it gone, the delivery would be claimed once our heart stops.
         drop(self.settler.send(settlement).await);
+    }
+
+    /// Hands back a delivery whose handler was cut short.
+    async fn abandon(&self, delivery: &Delivery) {
+        metrics::job_finished(&delivery.envelope.kind, "abandoned");
+        if delivery.n_crashes > 0 && delivery.holding.partition.forget_alone(&delivery.held).await.is_err() {
+            metrics::role_failed("runner");
+        }
+        self.release(delivery).await;
     }
 
     /// Hands a delivery back unstarted: any worker may claim it at once.

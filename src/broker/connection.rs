@@ -58,7 +58,6 @@ impl Address {
         builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
         builder.with_performance_config(|performance| {
             performance.default_command_timeout = COMMAND_TIMEOUT;
-            performance.broadcast_channel_capacity = 4096;
         });
         builder.with_connection_config(|connection| {
             connection.connection_timeout = COMMAND_TIMEOUT;
@@ -105,8 +104,8 @@ pub enum BrokerErrorKind {
 
 impl BrokerError {
     pub(super) fn new(command: &'static str, error: &fred::error::Error) -> Self {
-        let detail = error.details().to_owned();
-        Self { command, kind: classify(error, &detail), detail }
+        let detail = error.details();
+        Self { command, kind: classify(error, detail), detail: readable(detail).to_owned() }
     }
 
     pub(super) fn odd(command: &'static str, reply: &Value) -> Self {
@@ -121,6 +120,12 @@ impl BrokerError {
     pub fn kind(&self) -> BrokerErrorKind {
         self.kind
     }
+}
+
+/// The client library shows an error of the operating system as `Os { code: 111, kind: …, message: "…" }`.
+fn readable(detail: &str) -> &str {
+    let message = detail.split_once("message: \"").and_then(|(_, rest)| rest.split('"').next());
+    message.filter(|_| detail.starts_with("Os {")).unwrap_or(detail)
 }
 
 /// By substring, not by prefix: Dragonfly puts `-ERR Error running script…` before a script's error code.
@@ -249,6 +254,15 @@ mod tests {
         assert_eq!(kind("NOSCRIPT No matching script"), BrokerErrorKind::NoScript);
         assert_eq!(kind("LOADING"), BrokerErrorKind::Unreachable);
         assert_eq!(kind("WRONGTYPE"), BrokerErrorKind::Refused);
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_in_words() {
+        assert_eq!(
+            readable("Os { code: 111, kind: ConnectionRefused, message: \"Connection refused\" }"),
+            "Connection refused"
+        );
+        assert_eq!(readable("NOGROUP"), "NOGROUP");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod script;
 mod settle;
 mod strays;
 mod submit;
+mod suspects;
 mod take;
 mod version;
 

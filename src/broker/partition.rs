@@ -77,7 +77,7 @@ pub struct Entry {
     pub job: Option<Bytes>,
     /// All its fields and values, one after the other.
     pub fields: Vec<Bytes>,
-    /// How often a worker died while it held this entry.
+    /// How often it is suspected of its worker's death: the first time in company, then each time that it ran alone.
     pub n_crashes: u32,
 }
 

@@ -69,6 +69,9 @@ pub struct Message {
     pub payload: Option<Bytes>,
 }
 
+/// Messages that a slow reader may be behind before it misses some.
+const BUFFERED: usize = 4_096;
+
 /// Receives from channels over a connection of its own.
 pub struct Subscriber {
     client: SubscriberClient,
@@ -83,7 +86,10 @@ impl Subscriber {
     /// When the server cannot be reached.
     pub async fn open(address: &Address, scope: Scope) -> Result<Self, BrokerError> {
         let failed = |error: fred::error::Error| BrokerError::new("connect", &error);
-        let client = address.builder().build_subscriber_client().map_err(failed)?;
+        let mut builder = address.builder();
+        // Only subscribers get this much room: the client library reserves it in every connection that is told so.
+        builder.with_performance_config(|performance| performance.broadcast_channel_capacity = BUFFERED);
+        let client = builder.build_subscriber_client().map_err(failed)?;
         let messages = client.message_rx();
         client.init().await.map_err(failed)?;
         drop(client.manage_subscriptions()); // runs until the client is dropped

@@ -2,7 +2,8 @@
 -- hold nothing. Never touches the entries of a consumer that beats.
 -- KEYS    1 high  2 normal  3 low (streams)  4 live (zset)  5 crashes (hash)
 -- ARGV    1 group  2 consumer that claims  3 the consumer that never beats  4 lease in ms  5 how many at most (1 to 128)
--- Returns {{lane, entry id, {field, value, …}, times its worker died}, …}
+-- Returns {{lane, entry id, {field, value, …}, how often it is suspected of its worker's death}, …}: 0 when it was
+--         handed back, else 1 and one more for each time that it ran alone and was never settled
 local unpack = table.unpack or unpack
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -23,12 +24,9 @@ local function claim(lane, consumer)
   local entries = redis.call('XCLAIM', KEYS[lane], ARGV[1], ARGV[2], 0, unpack(ids))
   for i = 1, #entries do
     if entries[i] and entries[i][2] then
-      local crashes = 0
-      if consumer ~= ARGV[3] then
-        local counted = redis.pcall('HINCRBY', KEYS[5], lane .. ':' .. entries[i][1], 1)
-        crashes = type(counted) == 'table' and 1 or counted
-      end
-      claimed[#claimed + 1] = {lane, entries[i][1], entries[i][2], crashes}
+      local alone = tonumber(redis.call('HGET', KEYS[5], lane .. ':' .. entries[i][1]) or 0)
+      local suspected = (consumer ~= ARGV[3] or alone > 0) and 1 + alone or 0
+      claimed[#claimed + 1] = {lane, entries[i][1], entries[i][2], suspected}
     end
   end
   left = left - #ids

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -25,6 +25,9 @@ pub struct Database {
     pub statement_timeout: Duration,
 }
 
+/// How long the first connection may take.
+const FIRST: Duration = Duration::from_secs(10);
+
 /// Postgres. Cheap to clone; clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -44,11 +47,19 @@ impl Store {
         };
         let timeout_ms = database.statement_timeout.as_millis().to_string();
         let options = options.application_name("tripsage").options([("statement_timeout", timeout_ms)]);
+        // Asked once without the pool, whose own error would only say that it waited.
+        let first = tokio::time::timeout(database.acquire_timeout.min(FIRST), PgConnection::connect_with(&options));
+        let failed = StoreError::new("connect to Postgres");
+        match first.await {
+            Ok(Ok(connection)) => drop(connection.close().await),
+            Ok(Err(error)) => return Err(failed(error)),
+            Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
+        }
         let pool = PgPoolOptions::new()
             .max_connections(database.max_connections)
             .acquire_timeout(database.acquire_timeout)
             .max_lifetime(database.recycle);
-        Ok(Self { pool: pool.connect_with(options).await.map_err(failed)? })
+        Ok(Self { pool: pool.connect_lazy_with(options) })
     }
 
     /// Asks for a sign of life.

@@ -372,7 +372,7 @@ async fn a_killed_workers_jobs_are_finished_by_another() {
     eventually("all of them running", || async { (toys.runs.lock().await.len() == 10).then_some(()) }).await;
     doomed.kill();
     let heir = started(&fixture, &toys, WorkerOptions::default()).await;
-    toys.gate.add_permits(10);
+    toys.gate.add_permits(1_000);
     for id in ids {
         fixture.result(id).await;
     }
@@ -447,4 +447,52 @@ async fn the_same_job_submitted_twice_has_one_effect() {
     assert_eq!(fixture.number("select count(*) from toy_rows").await, 1);
     assert_eq!(fixture.number("select count(*) from job_results").await, 1);
     worker.stop().await;
+}
+
+/// Says when it has begun, then never ends: the test kills its worker.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Poison {}
+
+impl Job for Poison {
+    const KIND: &'static str = "toy.poison";
+    const QUEUE: QueueName = TOYS;
+    type Context = Toys;
+    type Output = Echoed;
+    async fn run(self, attempt: &Attempt<Toys>) -> Result<Echoed, JobError> {
+        *attempt.context().runs.lock().await.entry(attempt.id).or_default() += 1;
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not() {
+    let (fixture, toys) = (Fixture::new().await, Toys::new());
+    let lease = Duration::from_secs(1);
+    let start = async || {
+        let registry = registry().job::<Poison>().unwrap();
+        let options = WorkerOptions { lease, n_partitions: 1, ..WorkerOptions::default() };
+        RunningWorker::start(&fixture, registry, Arc::clone(&toys), options).await
+    };
+    let mut submissions: Vec<Submission> = (0..5).map(|_| Submission::job(&Wait {}).unwrap()).collect();
+    submissions.push(Submission::job(&Poison {}).unwrap());
+    let ids = fixture.client.submit_all(submissions).await.unwrap();
+    let poison = ids[5];
+    for n_deaths in 1..=2 {
+        let worker = start().await;
+        eventually("the poison running", || async {
+            (toys.runs.lock().await.get(&poison) == Some(&n_deaths)).then_some(())
+        })
+        .await;
+        worker.kill();
+        // From the first death on the neighbours may end when it is their turn to run alone.
+        toys.gate.add_permits(1_000);
+    }
+    let survivor = start().await;
+    for id in &ids[..5] {
+        fixture.result(*id).await;
+    }
+    assert_eq!(fixture.until_idle(&TOYS).await, 1);
+    let dead = fixture.store.dead_jobs(&DeadFilter::default(), 10).await.unwrap();
+    assert_eq!((dead[0].id, dead[0].class.as_str()), (poison, "crashed"));
+    survivor.stop().await;
 }

@@ -17,6 +17,19 @@ pub mod worker;
 
 use std::time::Duration;
 
+/// An error with its causes in one line, each said once: many say their cause themselves.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 /// Reads a time such as `500ms`, `10s`, `5m` or `2h`.
 ///
 /// # Errors
@@ -40,6 +53,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_that_is_said_already_is_not_said_again() {
+        let error = anyhow::anyhow!("no route").context("connect: no route").context("reach it");
+        assert_eq!(told(&error), "reach it: connect: no route");
+    }
 
     #[test]
     fn times_have_a_unit() {

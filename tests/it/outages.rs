@@ -1,0 +1,98 @@
+//! Servers that go away for a while: nothing is lost, nothing runs into its attempts, work goes on by itself.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use engine::{
+    client::Submission,
+    completions::Filter,
+    handler::{Attempt, Job, Output},
+    job::QueueName,
+    outcome::JobError,
+    registry::Registry,
+    retry::RetryPolicy,
+};
+use harness::{Fixture, Proxy, RunningWorker, Servers, WorkerOptions, authority, eventually};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const TOYS: QueueName = QueueName::from_static("toys");
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Count {}
+
+#[derive(Serialize, JsonSchema)]
+struct Counted {}
+impl Output for Counted {}
+
+impl Job for Count {
+    const KIND: &'static str = "toy.count";
+    const QUEUE: QueueName = TOYS;
+    const RETRY: RetryPolicy = RetryPolicy::NEVER;
+    type Context = AtomicU32;
+    type Output = Counted;
+    async fn run(self, attempt: &Attempt<AtomicU32>) -> Result<Counted, JobError> {
+        attempt.context().fetch_add(1, Ordering::SeqCst);
+        Ok(Counted {})
+    }
+}
+
+fn registry() -> Registry<AtomicU32> {
+    Registry::default().job::<Count>().unwrap()
+}
+
+fn jobs(n_jobs: usize) -> Vec<Submission> {
+    (0..n_jobs).map(|_| Submission::job(&Count {}).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn while_postgres_is_away_outcomes_wait_and_no_attempt_is_spent() {
+    let (mut fixture, n_runs) = (Fixture::new().await, Arc::new(AtomicU32::new(0)));
+    let proxy = Proxy::before(authority(&fixture.database_url)).await;
+    fixture.database_url = proxy.url(&fixture.database_url);
+    let worker = RunningWorker::start(&fixture, registry(), Arc::clone(&n_runs), WorkerOptions::default()).await;
+    fixture.client.submit_all(jobs(50)).await.unwrap();
+    fixture.until_idle(&TOYS).await;
+    proxy.cut();
+    fixture.client.submit_all(jobs(50)).await.unwrap();
+    eventually("the jobs to have run", || async { (n_runs.load(Ordering::SeqCst) == 100).then_some(()) }).await;
+    assert_eq!(fixture.depth(&TOYS).await, (50, 0), "nothing is acknowledged before it is committed, nothing is dead");
+    proxy.heal();
+    assert_eq!(fixture.until_idle(&TOYS).await, 0);
+    assert_eq!(fixture.number("select count(*) from job_results").await, 100);
+    assert_eq!(n_runs.load(Ordering::SeqCst), 100, "no handler ran twice");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn connections_to_dragonfly_cut_in_the_middle_of_a_load_lose_and_double_nothing() {
+    let (mut fixture, n_runs) = (Fixture::new().await, Arc::new(AtomicU32::new(0)));
+    let url = &Servers::get().dragonfly_url;
+    let proxy = Proxy::before(authority(url)).await;
+    fixture.address = engine::broker::Address::parse(&proxy.url(url), None).unwrap();
+    let mut completions = fixture.client.completions(&Filter::Queue(TOYS)).await.unwrap();
+    let options = WorkerOptions { lease: Duration::from_secs(2), ..WorkerOptions::default() };
+    let worker = RunningWorker::start(&fixture, registry(), Arc::clone(&n_runs), options).await;
+    let mut ids = fixture.client.submit_all(jobs(2_000)).await.unwrap();
+    for n_settled in [200, 1_000] {
+        eventually("some settled", || async {
+            (fixture.number("select count(*) from job_results").await >= n_settled).then_some(())
+        })
+        .await;
+        proxy.cut();
+        ids.extend(fixture.client.submit_all(jobs(500)).await.unwrap());
+        proxy.heal();
+    }
+    assert_eq!(fixture.until_idle(&TOYS).await, 0);
+    assert_eq!(fixture.number("select count(*) from job_results").await, 3_000);
+    let mut seen = std::collections::HashSet::new();
+    while seen.len() < ids.len() {
+        seen.extend(completions.next().await.unwrap().completions.into_iter().map(|completion| completion.id));
+    }
+    worker.stop().await;
+}
