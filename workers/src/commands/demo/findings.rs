@@ -143,8 +143,16 @@ impl Findings {
             ("deaths by completions", u64::from(self.n_deaths()), died),
             ("dead letters listed in Postgres", self.redriven.n_listed as u64, died),
             ("dead letters put back", self.redriven.n_redriven as u64, died),
-            ("jobs of the killed worker that are done", self.killed.n_back(&self.fates) as u64, self.killed.held.len() as u64),
-            ("searches to judge that found nothing", self.shown.iter().filter(|shown| shown.answers.is_empty()).count() as u64, 0),
+            (
+                "jobs of the killed worker that are done",
+                self.killed.n_back(&self.fates) as u64,
+                self.killed.held.len() as u64,
+            ),
+            (
+                "searches to judge that found nothing",
+                self.shown.iter().filter(|shown| shown.answers.is_empty()).count() as u64,
+                0,
+            ),
         ];
         let wrong = checks.iter().filter(|(_, found, expected)| found != expected);
         let mut problems: Vec<String> =

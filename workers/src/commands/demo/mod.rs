@@ -60,7 +60,11 @@ pub async fn run(app: &App, args: &DemoArgs) -> anyhow::Result<()> {
         problems.iter().for_each(|problem| println!("  {problem}"));
     }
     println!("\n{}", findings.json());
-    if problems.is_empty() { Ok(()) } else { bail!("{} things are not as they have to be; they are listed above", problems.len()) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} things are not as they have to be; they are listed above", problems.len())
+    }
 }
 
 fn check(args: &DemoArgs) -> anyhow::Result<()> {

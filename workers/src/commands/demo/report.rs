@@ -28,9 +28,14 @@ fn print_phases(findings: &Findings) {
         let (p50, p99) = (figures.quantile_ms(0.5), figures.quantile_ms(0.99));
         println!("  {:<32} {:>7} {:>8.0} {p50:>9.1} {p99:>9.1}", phase.label(), figures.n_jobs, figures.jobs_per_s());
     }
-    println!("  Latency: from just before a job's submission to the arrival of its completion, on this process's clock.");
+    println!(
+        "  Latency: from just before a job's submission to the arrival of its completion, on this process's clock."
+    );
     println!("  All at once: jobs wait for those before them, so the latency is mostly the queue's.");
-    println!("  Steady load: {:.0} jobs/s, each submitted when its time has come, whatever has come back.", findings.killed.rate);
+    println!(
+        "  Steady load: {:.0} jobs/s, each submitted when its time has come, whatever has come back.",
+        findings.killed.rate
+    );
 }
 
 fn print_counts(findings: &Findings) {
@@ -41,11 +46,52 @@ fn print_counts(findings: &Findings) {
     line("submitted", format!("{} jobs accepted", findings.fates.len()));
     line("done", format!("{} by completions, {} committed results", findings.n_done(), audit.n_result_ids));
     line("lost", format!("{} jobs with neither result nor dead letter", audit.n_lost));
-    line("duplicated", format!("{} effects beyond one a job ({} completions published again, which is none)", findings.n_duplicated(), findings.n_republished()));
-    line("memories", format!("{} rows of {} expected; {:.0} texts/s embedded and stored", audit.n_memories, findings.n_memories, per_second(findings.n_first_memories(), memories.elapsed)));
-    line("cache", format!("{} hits, {} stale, {} misses: {:.1} % answered from the cache", reads.n_hits, reads.n_stale, reads.n_misses, reads.ratio() * 100.0));
-    line("retries", format!("{} by completions, {} by metrics; {} results of a later attempt", findings.n_retries(), sum_of(&findings.metrics, "tripsage_jobs_finished_total", "outcome=\"retried\""), audit.n_retried_results));
-    line("dead", format!("{} by completions, {} listed in Postgres, {} put back, {} still dead", findings.n_deaths(), findings.redriven.n_listed, findings.redriven.n_redriven, audit.n_dead));
+    line(
+        "duplicated",
+        format!(
+            "{} effects beyond one a job ({} completions published again, which is none)",
+            findings.n_duplicated(),
+            findings.n_republished()
+        ),
+    );
+    line(
+        "memories",
+        format!(
+            "{} rows of {} expected; {:.0} texts/s embedded and stored",
+            audit.n_memories,
+            findings.n_memories,
+            per_second(findings.n_first_memories(), memories.elapsed)
+        ),
+    );
+    line(
+        "cache",
+        format!(
+            "{} hits, {} stale, {} misses: {:.1} % answered from the cache",
+            reads.n_hits,
+            reads.n_stale,
+            reads.n_misses,
+            reads.ratio() * 100.0
+        ),
+    );
+    line(
+        "retries",
+        format!(
+            "{} by completions, {} by metrics; {} results of a later attempt",
+            findings.n_retries(),
+            sum_of(&findings.metrics, "tripsage_jobs_finished_total", "outcome=\"retried\""),
+            audit.n_retried_results
+        ),
+    );
+    line(
+        "dead",
+        format!(
+            "{} by completions, {} listed in Postgres, {} put back, {} still dead",
+            findings.n_deaths(),
+            findings.redriven.n_listed,
+            findings.redriven.n_redriven,
+            audit.n_dead
+        ),
+    );
     line("missed", format!("{} completions that pub/sub did not bring and the replay streams did", findings.n_missed));
 }
 
@@ -53,9 +99,18 @@ fn print_kill(findings: &Findings) {
     let killed = &findings.killed;
     println!("\nKilled in the middle of the load (SIGKILL): {}", killed.victim);
     println!("  in its hands   {} jobs: {}", killed.held.len(), killed.kinds());
-    println!("  reclaimed      {} by metrics; {} of {} are done", findings.n_reclaimed(), killed.n_back(&findings.fates), killed.held.len());
+    println!(
+        "  reclaimed      {} by metrics; {} of {} are done",
+        findings.n_reclaimed(),
+        killed.n_back(&findings.fates),
+        killed.held.len()
+    );
     if let Some((first, last)) = killed.back_after(&findings.fates) {
-        println!("  done again     the first {:.1} s after the kill, the last {:.1} s", first.as_secs_f64(), last.as_secs_f64());
+        println!(
+            "  done again     the first {:.1} s after the kill, the last {:.1} s",
+            first.as_secs_f64(),
+            last.as_secs_f64()
+        );
     }
 }
 

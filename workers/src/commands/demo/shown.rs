@@ -52,7 +52,8 @@ fn searches(cast: &Cast) -> Vec<(String, WarmSearch)> {
         let search = SearchPlaces { limit: SHOWN, by: FindBy::Meaning, ..SearchPlaces::new(*query) };
         (format!("places: {query}"), WarmSearch::Places(search))
     });
-    let memories = MEMORIES.iter().map(|query| (format!("Ann's memories: {query}"), queries::memories(cast.ann(), query)));
+    let memories =
+        MEMORIES.iter().map(|query| (format!("Ann's memories: {query}"), queries::memories(cast.ann(), query)));
     places.chain(memories).collect()
 }
 

@@ -1,10 +1,6 @@
 //! What every phase of the demonstration stands on: the servers, the workers, the book.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use engine::{
@@ -17,7 +13,13 @@ use engine::{
 };
 use tokio::sync::Mutex;
 
-use super::{cast::Cast, fleet::Fleet, phase::Phase, progress::Progress, tally::{Fate, Tally}};
+use super::{
+    cast::Cast,
+    fleet::Fleet,
+    phase::Phase,
+    progress::Progress,
+    tally::{Fate, Tally},
+};
 use crate::{app::App, cli::DemoArgs};
 
 /// What every phase stands on.

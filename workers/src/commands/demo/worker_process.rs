@@ -43,7 +43,8 @@ impl WorkerProcess {
     pub(super) async fn start(app: &App, prefix: &str, log: PathBuf) -> anyhow::Result<Self> {
         let mut child = spawn(app, prefix, &log)?;
         let ready = tokio::time::timeout(START, until_ready(&mut child, &log)).await;
-        let (name, port) = ready.with_context(|| format!("the worker is not ready after {START:?}{}", tail(&log)))??;
+        let (name, port) =
+            ready.with_context(|| format!("the worker is not ready after {START:?}{}", tail(&log)))??;
         let mut worker = Self { name, log, idle_bytes: 0, child, port };
         worker.idle_bytes = worker.memory()?.0;
         Ok(worker)
