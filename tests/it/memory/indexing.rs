@@ -40,7 +40,7 @@ async fn a_search_across_users_finds_what_is_indexed_and_what_is_not_yet() {
 
 #[tokio::test]
 async fn the_index_is_used_and_a_rare_filter_still_finds_its_memory() {
-    let memories = Memories::new().await;
+    let memories = Memories::with(8, 10_000).await;
     add_many(&memories, "u", 3_000).await;
     memories.add(vec![job("v", &[json!({"text": "sea sun", "metadata": {"rare": true}})])]).await;
     let built = build(memories.store(), 8).await.unwrap();

@@ -80,8 +80,8 @@ enum Next {
 
 const STATE: &str = "\
 select to_regclass('memory_vectors_hnsw') is not null as has_index, n_waiting, \
-(select count(*) from (select from memory_vectors limit 4 * n_waiting + 1) as some) as n_copied \
-from (select count(*) as n_waiting from (select from memories_to_index limit $1) as some) as waiting";
+(select count(*) from (select from memory_vectors limit 4 * n_waiting + 1) as counted) as n_copied \
+from (select count(*) as n_waiting from (select from memories_to_index limit $1) as counted) as waiting";
 
 impl State {
     async fn read(tx: &mut Tx) -> Result<Self, StoreError> {
