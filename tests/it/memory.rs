@@ -21,8 +21,8 @@ use workers::{
     context::Context,
     embedders::{Embedder, LocalEmbedder},
     memory::{
-        AddMemories, FoundMemory, ItemAdded, MemoriesAdded, MemoryOptions, MemoryQuery, NewMemory, indexer, schema as columns,
-        search,
+        AddMemories, FoundMemory, ItemAdded, MemoriesAdded, MemoryOptions, MemoryQuery, NewMemory, indexer,
+        schema as columns, search,
     },
 };
 

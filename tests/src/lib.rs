@@ -5,13 +5,13 @@
 //! happen is waited for, with a deadline.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a harness may panic: that is how a test fails")]
 
-pub mod conformance;
 mod binary;
 mod clients;
+pub mod conformance;
 pub mod fakes;
 mod fixture;
-mod proxy;
 mod manners;
+mod proxy;
 mod redis_server;
 pub mod resp;
 mod servers;
@@ -22,8 +22,8 @@ pub use self::{
     binary::{Said, WorkerProcess, bare, binary, file, said},
     clients::Clients,
     fixture::{Fixture, database, empty_database},
-    proxy::{Proxy, authority},
     manners::Manners,
+    proxy::{Proxy, authority},
     redis_server::RedisServer,
     servers::{Servers, repository},
     wait::eventually,

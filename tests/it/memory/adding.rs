@@ -38,7 +38,8 @@ async fn a_text_is_stored_once_within_a_job_across_jobs_and_across_batches() {
 #[tokio::test]
 async fn a_duplicate_adds_its_metadata_and_keeps_the_later_expiry() {
     let memories = Memories::new().await;
-    let first = json!({"text": "sea", "metadata": {"a": 1, "b": 1}, "expires_at": "2900-01-01T00:00:00Z", "importance": 0.25});
+    let first =
+        json!({"text": "sea", "metadata": {"a": 1, "b": 1}, "expires_at": "2900-01-01T00:00:00Z", "importance": 0.25});
     memories.add(vec![job("u", &[first])]).await;
     let second = json!({"text": "sea", "metadata": {"b": 2}, "expires_at": "2800-01-01T00:00:00Z"});
     let third = json!({"text": "sea", "metadata": {"c": 3}});

@@ -96,7 +96,8 @@ async fn a_query_that_makes_no_sense_is_discarded() {
     for query in [json!({"query": "sea", "top_k": 51}), json!({"query": "nothing it knows"})] {
         let query = serde_json::from_value(query).unwrap();
         let context = &memories.context;
-        let error = workers::memory::search(&context.store, &context.embedder, &context.memory, &query).await.unwrap_err();
+        let error =
+            workers::memory::search(&context.store, &context.embedder, &context.memory, &query).await.unwrap_err();
         assert_eq!(error.action(), engine::outcome::Action::Discard);
     }
 }

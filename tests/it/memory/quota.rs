@@ -24,7 +24,15 @@ async fn over_the_limit_the_expired_go_first_then_the_unimportant_then_the_old()
     left.sort();
     assert_eq!(left, ["art", "dog", "food", "sun"]);
     assert_eq!(memories.texts(json!({"user_id": "v", "query": "sea"})).await, ["sea"]);
-    assert_eq!(memories.fixture.number("select count(*) from memory_history where event = 'evicted' and old_content in ('snow', 'wine', 'sea')").await, 3);
+    assert_eq!(
+        memories
+            .fixture
+            .number(
+                "select count(*) from memory_history where event = 'evicted' and old_content in ('snow', 'wine', 'sea')"
+            )
+            .await,
+        3
+    );
 }
 
 #[tokio::test]

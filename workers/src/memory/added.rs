@@ -78,7 +78,9 @@ impl MemoriesAdded {
 /// An item is new if the row bears the id that the item brought: true again when the same is written twice.
 fn outcome(slot: &Slot, user: &str, written: &Written) -> Option<ItemAdded> {
     Some(match slot {
-        Slot::Rejected { client_id, reason } => ItemAdded::Rejected { reason: reason.clone(), client_id: client_id.clone() },
+        Slot::Rejected { client_id, reason } => {
+            ItemAdded::Rejected { reason: reason.clone(), client_id: client_id.clone() }
+        }
         Slot::Row(draft, _) => {
             let (id, client_id) = (*written.get(user)?.get(&draft.hash)?, draft.item.client_id.clone());
             if id == draft.id { ItemAdded::Created { id, client_id } } else { ItemAdded::Duplicate { id, client_id } }

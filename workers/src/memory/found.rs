@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn the_threshold_keeps_the_near_and_ties_are_in_the_order_of_ids() {
-        let ranked = MemoriesFound::ranked(vec![found(3, 0.9), found(1, 0.2), found(2, 0.9), found(4, 1.0), found(5, 0.3)], 0.3);
+        let ranked =
+            MemoriesFound::ranked(vec![found(3, 0.9), found(1, 0.2), found(2, 0.9), found(4, 1.0), found(5, 0.3)], 0.3);
         let ids: Vec<u128> = ranked.memories.iter().map(|memory| memory.id.as_u128()).collect();
         assert_eq!(ids, [4, 2, 3, 5]);
     }

@@ -34,7 +34,11 @@ impl Indexer {
         let mut pause = Duration::ZERO;
         while shutdown.run_until_stopped(tokio::time::sleep(pause)).await.is_some() {
             let begun = Instant::now();
-            let Some(step) = shutdown.run_until_expired(index::step(&self.store, VectorType::of(self.dimensions))).await else { return };
+            let Some(step) =
+                shutdown.run_until_expired(index::step(&self.store, VectorType::of(self.dimensions))).await
+            else {
+                return;
+            };
             pause = self.pause(&step, begun.elapsed());
         }
     }

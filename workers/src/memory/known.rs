@@ -18,7 +18,8 @@ join memories m using (user_id, content_hash) where m.model = $3";
 
 /// The vectors of those drafts whose user has the same text stored.
 pub(super) async fn vectors(store: &Store, model: &str, jobs: &[Drafts]) -> Result<Vectors, StoreError> {
-    let pairs = jobs.iter().flat_map(|job| job.drafts.iter().map(|draft| (job.user_id.as_str(), draft.hash.as_slice())));
+    let pairs =
+        jobs.iter().flat_map(|job| job.drafts.iter().map(|draft| (job.user_id.as_str(), draft.hash.as_slice())));
     let pairs: Vec<(&str, &[u8])> = pairs.collect();
     let mut vectors = Vectors::new();
     for chunk in pairs.chunks(PER_STATEMENT) {

@@ -19,7 +19,10 @@ pub(super) const INDEX_LOCK: i64 = 0x7473_6d65_6d69_6478;
 /// Checks an id that someone else chose.
 pub(super) fn check_id(field: &str, id: &str) -> Result<(), String> {
     if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains(char::is_control) {
-        return Err(format!("{field} has {} bytes: expected 1 to {MAX_ID_BYTES}, without control characters", id.len()));
+        return Err(format!(
+            "{field} has {} bytes: expected 1 to {MAX_ID_BYTES}, without control characters",
+            id.len()
+        ));
     }
     Ok(())
 }

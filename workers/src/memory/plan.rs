@@ -131,7 +131,12 @@ mod tests {
 
     fn item(text: &str, metadata: Value, expires_at: Option<&str>) -> NewMemory {
         let expires_at = expires_at.map(|time| time.parse().unwrap());
-        NewMemory { text: text.to_owned(), metadata: metadata.as_object().cloned().unwrap(), expires_at, ..NewMemory::default() }
+        NewMemory {
+            text: text.to_owned(),
+            metadata: metadata.as_object().cloned().unwrap(),
+            expires_at,
+            ..NewMemory::default()
+        }
     }
 
     #[test]
@@ -170,7 +175,10 @@ mod tests {
 
     #[test]
     fn rows_are_ordered_by_user_and_text_whatever_order_the_jobs_came_in() {
-        let (a, b) = (plan("a", vec![item("x", json!({}), None), item("y", json!({}), None)]), plan("b", vec![item("x", json!({}), None)]));
+        let (a, b) = (
+            plan("a", vec![item("x", json!({}), None), item("y", json!({}), None)]),
+            plan("b", vec![item("x", json!({}), None)]),
+        );
         let forth = [Arc::clone(&a), Arc::clone(&b)];
         let back = [b, a];
         assert!(merge(&forth).into_keys().eq(merge(&back).into_keys()));
@@ -179,7 +187,8 @@ mod tests {
     #[test]
     fn a_text_without_a_vector_is_rejected_alone() {
         let drafts = job("u", &["sea", "???"]).drafts;
-        let vectors = HashMap::from([(drafts[0].hash, Ok(Arc::from([1.0_f32]))), (drafts[1].hash, Err("no".to_owned()))]);
+        let vectors =
+            HashMap::from([(drafts[0].hash, Ok(Arc::from([1.0_f32]))), (drafts[1].hash, Err("no".to_owned()))]);
         let slots = slots(drafts, &vectors).unwrap();
         assert!(matches!(slots[..], [Slot::Row(..), Slot::Rejected { .. }]));
     }

@@ -40,7 +40,10 @@ impl MemoryQuery {
             id.as_deref().map_or(Ok(()), |id| check_id(field, id))?;
         }
         if self.query.len() > MAX_TEXT_BYTES || normalize(&self.query).is_empty() {
-            return Err(format!("query has {} bytes: expected 1 to {MAX_TEXT_BYTES}, at least one word", self.query.len()));
+            return Err(format!(
+                "query has {} bytes: expected 1 to {MAX_TEXT_BYTES}, at least one word",
+                self.query.len()
+            ));
         }
         if self.top_k.is_some_and(|top_k| !(1..=MAX_TOP_K).contains(&top_k)) {
             return Err(format!("top_k is out of range: expected 1 to {MAX_TOP_K}"));
@@ -83,7 +86,10 @@ mod tests {
     #[test]
     fn a_query_needs_words_alone() {
         assert_eq!(query(json!({"query": "trains"})), Ok(()));
-        assert_eq!(query(json!({"query": "trains", "user_id": "u", "top_k": 50, "threshold": 1.0, "filter": {"a": null}})), Ok(()));
+        assert_eq!(
+            query(json!({"query": "trains", "user_id": "u", "top_k": 50, "threshold": 1.0, "filter": {"a": null}})),
+            Ok(())
+        );
     }
 
     #[test]

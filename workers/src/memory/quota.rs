@@ -31,7 +31,11 @@ pub(super) async fn lock(tx: &mut Tx, users: &[&str]) -> Result<(), StoreError> 
 }
 
 /// Removes what is too much; gives the ids that went, by user, in the order of their removal.
-pub(super) async fn enforce(tx: &mut Tx, users: &[&str], max_memories: u32) -> Result<HashMap<String, Vec<Uuid>>, StoreError> {
+pub(super) async fn enforce(
+    tx: &mut Tx,
+    users: &[&str],
+    max_memories: u32,
+) -> Result<HashMap<String, Vec<Uuid>>, StoreError> {
     let max_memories = i64::from(max_memories);
     let over = tx.fetch(statement(OVER).bind(users.to_vec()).bind(max_memories)).await?;
     let over: Vec<String> = over.iter().map(|row| row.get("user_id")).collect::<Result<_, _>>()?;

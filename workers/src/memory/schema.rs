@@ -27,7 +27,9 @@ pub enum SchemaError {
         found: String,
     },
     /// No index can hold such vectors.
-    #[error("store vectors of {dimensions} dimensions: expected 1 to {MAX_HALFVEC}; choose a smaller embedding dimension")]
+    #[error(
+        "store vectors of {dimensions} dimensions: expected 1 to {MAX_HALFVEC}; choose a smaller embedding dimension"
+    )]
     Dimensions {
         /// The dimension asked for.
         dimensions: usize,
@@ -59,7 +61,9 @@ pub async fn ensure_vectors(store: &Store, dimensions: usize) -> Result<(), Sche
     }
     let versions = store.versions().await?;
     if !versions.vector_is_new_enough() {
-        return Err(SchemaError::TooOld { found: versions.vector.unwrap_or_else(|| "that is not installed".to_owned()) });
+        return Err(SchemaError::TooOld {
+            found: versions.vector.unwrap_or_else(|| "that is not installed".to_owned()),
+        });
     }
     let mut tx = store.begin().await?;
     tx.execute(statement("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK)).await?;

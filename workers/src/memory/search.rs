@@ -53,7 +53,12 @@ impl Job for SearchMemories {
 ///
 /// # Errors
 /// Discards a query that makes no sense or that the model cannot embed; the rest may work later.
-pub async fn search(store: &Store, embedder: &Embedder, options: &MemoryOptions, query: &MemoryQuery) -> Result<MemoriesFound, JobError> {
+pub async fn search(
+    store: &Store,
+    embedder: &Embedder,
+    options: &MemoryOptions,
+    query: &MemoryQuery,
+) -> Result<MemoriesFound, JobError> {
     query.validate().map_err(|problem| JobError::discard(problem).class("invalid"))?;
     let vector = embed(embedder, &query.query).await?;
     let top_k = query.top_k.unwrap_or(options.max_search_results);

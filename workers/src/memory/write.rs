@@ -21,7 +21,11 @@ pub(super) type Written = HashMap<String, HashMap<Hash, Uuid>>;
 const VALUES_PER_STATEMENT: usize = 1 << 20;
 
 /// Inserts the rows, or touches those that are there; gives the id of each.
-pub(super) async fn upsert(tx: &mut Tx, plan: &Plan, rows: &BTreeMap<(&str, Hash), MergedRow<'_>>) -> Result<Written, StoreError> {
+pub(super) async fn upsert(
+    tx: &mut Tx,
+    plan: &Plan,
+    rows: &BTreeMap<(&str, Hash), MergedRow<'_>>,
+) -> Result<Written, StoreError> {
     let mut written = Written::new();
     let rows: Vec<_> = rows.iter().map(|((user, _), row)| (*user, row)).collect();
     for chunk in rows.chunks((VALUES_PER_STATEMENT / plan.dimensions.max(1)).max(1)) {

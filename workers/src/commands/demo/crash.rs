@@ -15,13 +15,7 @@ use engine::{
     job::JobId,
 };
 
-use super::{
-    phase::Phase,
-    progress::Progress,
-    stage::Stage,
-    tally::Fate,
-    worker_process::WorkerProcess,
-};
+use super::{phase::Phase, progress::Progress, stage::Stage, tally::Fate, worker_process::WorkerProcess};
 
 /// How long the steady load lasts; longer than a worker's lease, so that reclaimed jobs come in its midst.
 const LASTS: Duration = Duration::from_secs(8);

@@ -32,7 +32,8 @@ impl Metrics {
     /// The sum of a counter over all its labels that contain `label` (`outcome="retried"`; empty: all).
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of jobs are whole and small")]
     pub(super) fn sum(&self, name: &str, label: &str) -> u64 {
-        let of_name = |sample: &str| sample == name || sample.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
+        let of_name =
+            |sample: &str| sample == name || sample.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
         let samples = self.samples.iter().filter(|(sample, _)| of_name(sample) && sample.contains(label));
         samples.map(|(_, value)| value).sum::<f64>() as u64
     }

@@ -43,7 +43,8 @@ impl WorkerProcess {
     pub(super) async fn start(app: &App, prefix: &str, log: PathBuf) -> anyhow::Result<Self> {
         let mut child = spawn(app, prefix, &log)?;
         let ready = tokio::time::timeout(START, until_ready(&mut child, &log)).await;
-        let (name, port) = ready.with_context(|| format!("the worker is not ready after {START:?}{}", tail(&log)))??;
+        let (name, port) =
+            ready.with_context(|| format!("the worker is not ready after {START:?}{}", tail(&log)))??;
         let mut worker = Self { name, log, idle_bytes: 0, child, port };
         worker.idle_bytes = worker.memory()?.0;
         Ok(worker)
@@ -73,6 +74,14 @@ impl WorkerProcess {
     /// When it had ended by itself.
     pub(super) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.start_kill().context("kill the worker")
+    }
+
+    /// Waits for the end of a worker that was killed.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub(super) async fn buried(mut self) -> anyhow::Result<()> {
+        self.child.wait().await.map(drop).context("wait for the killed worker's end")
     }
 
     /// SIGTERM, then patience; gives whether it ended well. SIGKILL when the patience ends.
@@ -105,6 +114,8 @@ fn spawn(app: &App, prefix: &str, log: &Path) -> anyhow::Result<Child> {
         ("TRIPSAGE_LOG_FORMAT", "json"),
         ("TRIPSAGE_LOG_LEVEL", "info"),
         ("TRIPSAGE_WORKER_QUEUES", ""),
+        // The demonstration has brought the schema up to date before.
+        ("TRIPSAGE_DB_AUTO_MIGRATE", "false"),
     ];
     command.envs(settings).env_remove("TRIPSAGE_LOG_FILE");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).kill_on_drop(true);
