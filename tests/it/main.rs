@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod demo;
 mod docs;
 mod dragonfly;
 mod embedders;

@@ -72,8 +72,7 @@ impl Fleet {
         let mut victim = self.workers.remove(0);
         self.last_words.push(metrics);
         victim.kill()?;
-        drop(victim.stop().await); // it is dead: this only takes note of it
-        Ok(())
+        victim.buried().await
     }
 
     /// What the metrics of all workers say, the killed one's last words among them.

@@ -18,6 +18,7 @@ mod scrape;
 mod shown;
 mod stage;
 mod tally;
+mod warming;
 mod worker_process;
 
 use std::time::Instant;
@@ -31,12 +32,10 @@ use self::{
 };
 use crate::{app::App, cli::DemoArgs, diagnostics::Probe, places::PlaceIndex};
 
-/// Popular searches that are warmed.
-const WARMED: usize = 100;
-/// One in so many memories is kept for the moment of the kill.
-const KEPT_FOR_THE_KILL: usize = 5;
-/// Slow jobs in the steady load, so that the victim has something in its hands, and how long each takes.
-const SLOW: usize = 100;
+/// One in so many jobs with memories is kept for the moment of the kill.
+const KEPT_FOR_THE_KILL: usize = 10;
+/// Slow jobs submitted just before the kill, so that the victim has something in its hands; too few to be seen in a p99.
+const SLOW: usize = 16;
 const SLOW_MS: u64 = 250;
 
 /// Runs the demonstration and prints its report; the last line is JSON.
@@ -47,7 +46,7 @@ pub async fn run(app: &App, args: &DemoArgs) -> anyhow::Result<()> {
     check(args)?;
     let stage = Stage::set(app, args).await?;
     let performed = tokio::select! {
-        performed = perform(&stage, args) => performed,
+        performed = Box::pin(perform(&stage, args)) => performed,
         interrupted = interrupted() => interrupted,
     };
     let unwell = stage.clear().await;
@@ -55,11 +54,13 @@ pub async fn run(app: &App, args: &DemoArgs) -> anyhow::Result<()> {
     report::print(&stage, &findings);
     let mut problems = findings.problems();
     problems.extend(unwell.iter().map(|name| format!("worker {name} did not stop when it was told to")));
-    if !problems.is_empty() {
+    if problems.is_empty() {
+        stage.tidy().await?;
+    } else {
         println!("\nNot as it has to be (the workers' logs are in {})", stage.fleet.lock().await.folder.display());
         problems.iter().for_each(|problem| println!("  {problem}"));
     }
-    println!("\n{}", findings.json());
+    println!("\n{}", serde_json::to_string(&findings.summary())?);
     if problems.is_empty() {
         Ok(())
     } else {
@@ -91,12 +92,13 @@ async fn perform(stage: &Stage<'_>, args: &DemoArgs) -> anyhow::Result<Findings>
     let begun = Instant::now();
     let mut queries = Queries::new(&stage.cast, args.searches);
     let mut memories = stage.cast.jobs()?;
-    let burst = memories.split_off(memories.len() - memories.len() / KEPT_FOR_THE_KILL);
+    let mut burst = memories.split_off(memories.len() - memories.len() / KEPT_FOR_THE_KILL);
+    burst.extend(slow()?);
     all_at_once(stage, Phase::Memories, memories).await?;
     all_at_once(stage, Phase::Searches, queries.draw(args.searches / 2)?).await?;
-    all_at_once(stage, Phase::Warming, queries.warming(WARMED)?).await?;
-    let searches = queries.draw(args.searches - args.searches / 2)?;
-    let killed = crash::crash(stage, Load { steady: with_slow(searches)?, burst }).await?;
+    let warmed = warming::warm(stage, &queries).await?;
+    let steady = queries.draw(args.searches - args.searches / 2)?;
+    let killed = crash::crash(stage, Load { steady, burst }).await?;
     let redriven = failures::fail_on_purpose(stage).await?;
     let shown = shown::ask(stage).await?;
     let elapsed = begun.elapsed();
@@ -112,6 +114,7 @@ async fn perform(stage: &Stage<'_>, args: &DemoArgs) -> anyhow::Result<Findings>
         fates,
         killed,
         redriven,
+        warmed,
         shown,
         n_missed,
         elapsed,
@@ -127,15 +130,8 @@ async fn all_at_once(stage: &Stage<'_>, phase: Phase, jobs: Vec<Submission>) -> 
     Ok(())
 }
 
-/// The searches with slow jobs strewn in evenly.
-fn with_slow(searches: Vec<Submission>) -> anyhow::Result<Vec<Submission>> {
-    let every = searches.len().div_ceil(SLOW).max(1);
-    let mut jobs = Vec::with_capacity(searches.len() + SLOW);
-    for (number, search) in searches.into_iter().enumerate() {
-        if number % every == 0 {
-            jobs.push(Submission::job(&Probe { sleep_ms: SLOW_MS, ..Probe::default() })?);
-        }
-        jobs.push(search);
-    }
-    Ok(jobs)
+/// Jobs that take a while.
+fn slow() -> anyhow::Result<Vec<Submission>> {
+    let probe = Probe { sleep_ms: SLOW_MS, ..Probe::default() };
+    (0..SLOW).map(|_| Ok(Submission::job(&probe)?)).collect()
 }

@@ -1,11 +1,7 @@
 //! The parts of the demonstration, and what was measured in each.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use engine::job::JobId;
 use hdrhistogram::Histogram;
 
 use super::tally::Fate;
@@ -59,12 +55,12 @@ pub(super) struct Figures {
 const HIGHEST_US: u64 = 600_000_000;
 
 impl Figures {
-    /// Of the jobs of one phase.
-    pub(super) fn of(phase: Phase, fates: &HashMap<JobId, Fate>) -> Self {
+    /// Of the jobs of one phase among these.
+    pub(super) fn of<'f>(phase: Phase, fates: impl Iterator<Item = &'f Fate>) -> Self {
         let latency = Histogram::new_with_bounds(1, HIGHEST_US, 3).expect("the bounds are in order and the digits few");
         let mut figures = Self { n_jobs: 0, elapsed: Duration::ZERO, latency };
         let (mut first, mut last): (Option<Instant>, Option<Instant>) = (None, None);
-        for fate in fates.values().filter(|fate| fate.phase == phase) {
+        for fate in fates.filter(|fate| fate.phase == phase) {
             figures.n_jobs += 1;
             first = first.into_iter().chain([fate.submitted]).min();
             last = last.into_iter().chain(fate.completed).chain(fate.done.as_ref().map(|(at, _)| *at)).max();

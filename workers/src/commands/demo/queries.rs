@@ -24,6 +24,10 @@ pub(super) struct Queries {
 
 /// Different searches among so many.
 const ONE_IN: usize = 6;
+/// The most that one job may name.
+const MOST_NAMED: usize = 1_000;
+/// How many popular searches are warmed.
+const POPULAR: u32 = 100;
 /// Always the same draws, so that runs can be compared.
 const SEED: u64 = 2_026;
 
@@ -57,19 +61,21 @@ impl Queries {
     /// # Errors
     /// When a job cannot be written.
     pub(super) fn draw(&mut self, n_searches: usize) -> anyhow::Result<Vec<Submission>> {
-        (0..n_searches).map(|_| job(&self.pool[self.rank()])).collect()
+        let ranks: Vec<usize> = (0..n_searches).map(|_| self.rank()).collect();
+        ranks.into_iter().map(|rank| job(&self.pool[rank])).collect()
     }
 
-    /// A job that warms what is asked most, by name and as the table of searches has it.
+    /// Two jobs that warm: the better half of the pool, named, asked before or not; what the table of searches says
+    /// is asked most.
     ///
     /// # Errors
-    /// When the job cannot be written.
-    pub(super) fn warming(&self, n_searches: usize) -> anyhow::Result<Vec<Submission>> {
-        let named = WarmCache { searches: self.pool.iter().take(n_searches).cloned().collect(), popular: None };
-        let limit = u32::try_from(n_searches)?.max(1);
-        let popular = Popular { namespace: None, limit, window_hours: 1 };
-        let popular = WarmCache { searches: Vec::new(), popular: Some(popular) };
-        Ok(vec![Submission::job(&named)?, Submission::job(&popular)?])
+    /// When a job cannot be written.
+    pub(super) fn warming(&self) -> anyhow::Result<Vec<Submission>> {
+        let named = self.pool.iter().take(self.pool.len().div_ceil(2).min(MOST_NAMED)).cloned().collect();
+        let popular = Popular { namespace: None, limit: POPULAR, window_hours: 1 };
+        let jobs =
+            [WarmCache { searches: named, popular: None }, WarmCache { searches: Vec::new(), popular: Some(popular) }];
+        jobs.iter().map(|job| Ok(Submission::job(job)?)).collect()
     }
 
     fn rank(&mut self) -> usize {
@@ -131,6 +137,6 @@ mod tests {
     fn every_search_of_the_pool_is_one_that_its_kind_takes() {
         let queries = Queries::new(&Cast::new("run", 300, 12_000), 4_000);
         assert!(queries.pool.iter().all(|search| job(search).is_ok()));
-        assert_eq!(queries.warming(50).unwrap().len(), 2);
+        assert_eq!(queries.warming().unwrap().len(), 2);
     }
 }

@@ -1,11 +1,13 @@
 //! The report that a person reads.
 
 use super::{
-    findings::Findings,
-    phase::{Phase, per_second},
+    failures::Redriven,
+    findings::{CacheReads, Findings},
+    phase::{Figures, Phase, per_second},
     scrape::sum_of,
     stage::Stage,
 };
+use crate::cache::Warmed;
 
 /// Prints what was found out.
 pub(super) fn print(stage: &Stage<'_>, findings: &Findings) {
@@ -24,9 +26,10 @@ pub(super) fn print(stage: &Stage<'_>, findings: &Findings) {
 fn print_phases(findings: &Findings) {
     println!("\n  {:<32} {:>7} {:>8} {:>9} {:>9}", "phase", "jobs", "jobs/s", "p50 ms", "p99 ms");
     for phase in Phase::ALL {
-        let figures = findings.figures(phase);
-        let (p50, p99) = (figures.quantile_ms(0.5), figures.quantile_ms(0.99));
-        println!("  {:<32} {:>7} {:>8.0} {p50:>9.1} {p99:>9.1}", phase.label(), figures.n_jobs, figures.jobs_per_s());
+        print_figures(phase.label(), &findings.figures(phase));
+        if phase == Phase::Crash {
+            print_figures("  those not in its hands", &findings.untouched_by_the_kill());
+        }
     }
     println!(
         "  Latency: from just before a job's submission to the arrival of its completion, on this process's clock."
@@ -38,61 +41,57 @@ fn print_phases(findings: &Findings) {
     );
 }
 
+fn print_figures(label: &str, figures: &Figures) {
+    let (p50, p99) = (figures.quantile_ms(0.5), figures.quantile_ms(0.99));
+    println!("  {label:<32} {:>7} {:>8.0} {p50:>9.1} {p99:>9.1}", figures.n_jobs, figures.jobs_per_s());
+}
+
 fn print_counts(findings: &Findings) {
-    let (audit, reads) = (&findings.audit, findings.cache_reads());
-    let memories = findings.figures(Phase::Memories);
+    let Findings { audit, redriven, n_memories, n_missed, .. } = findings;
     println!("\nCounted in Postgres, in Dragonfly and from completions");
-    let line = |label: &str, text: String| println!("  {label:<14} {text}");
-    line("submitted", format!("{} jobs accepted", findings.fates.len()));
-    line("done", format!("{} by completions, {} committed results", findings.n_done(), audit.n_result_ids));
-    line("lost", format!("{} jobs with neither result nor dead letter", audit.n_lost));
-    line(
+    counted("submitted", format!("{} jobs accepted", findings.fates.len()));
+    counted("done", format!("{} by completions, {} committed results", findings.n_done(), audit.n_result_ids));
+    counted("lost", format!("{} jobs with neither result nor dead letter", audit.n_lost));
+    let (n_duplicated, n_again) = (findings.n_duplicated(), findings.n_republished());
+    counted(
         "duplicated",
-        format!(
-            "{} effects beyond one a job ({} completions published again, which is none)",
-            findings.n_duplicated(),
-            findings.n_republished()
-        ),
+        format!("{n_duplicated} effects beyond one a job; {n_again} completions published again, no effect"),
     );
-    line(
+    let rate = per_second(findings.n_first_memories(), findings.figures(Phase::Memories).elapsed);
+    counted(
         "memories",
-        format!(
-            "{} rows of {} expected; {:.0} texts/s embedded and stored",
-            audit.n_memories,
-            findings.n_memories,
-            per_second(findings.n_first_memories(), memories.elapsed)
-        ),
+        format!("{} rows of {n_memories} expected; {rate:.0} texts/s embedded and stored", audit.n_memories),
     );
-    line(
-        "cache",
-        format!(
-            "{} hits, {} stale, {} misses: {:.1} % answered from the cache",
-            reads.n_hits,
-            reads.n_stale,
-            reads.n_misses,
-            reads.ratio() * 100.0
-        ),
-    );
-    line(
+    print_cache(findings);
+    let by_metrics = sum_of(&findings.metrics, "tripsage_jobs_finished_total", "outcome=\"retried\"");
+    let (n_retries, n_results) = (findings.n_retries(), audit.n_retried_results);
+    counted(
         "retries",
-        format!(
-            "{} by completions, {} by metrics; {} results of a later attempt",
-            findings.n_retries(),
-            sum_of(&findings.metrics, "tripsage_jobs_finished_total", "outcome=\"retried\""),
-            audit.n_retried_results
-        ),
+        format!("{n_retries} by completions, {by_metrics} by metrics; {n_results} results of a later attempt"),
     );
-    line(
+    let (n_deaths, n_dead) = (findings.n_deaths(), audit.n_dead);
+    let Redriven { n_listed, n_redriven } = redriven;
+    counted(
         "dead",
-        format!(
-            "{} by completions, {} listed in Postgres, {} put back, {} still dead",
-            findings.n_deaths(),
-            findings.redriven.n_listed,
-            findings.redriven.n_redriven,
-            audit.n_dead
-        ),
+        format!("{n_deaths} by completions, {n_listed} listed in Postgres, {n_redriven} put back, {n_dead} still dead"),
     );
-    line("missed", format!("{} completions that pub/sub did not bring and the replay streams did", findings.n_missed));
+    counted("missed", format!("{n_missed} completions that pub/sub did not bring and the replay streams did"));
+}
+
+fn print_cache(findings: &Findings) {
+    let reads = findings.cache_reads();
+    let (CacheReads { n_hits, n_stale, n_misses }, share) = (reads, reads.ratio() * 100.0);
+    counted(
+        "cache",
+        format!("{n_hits} hits, {n_stale} stale, {n_misses} misses: {share:.1} % answered from the cache"),
+    );
+    let Warmed { requested, popular, warmed, already_fresh, failed, .. } = &findings.warmed;
+    let made = format!("{warmed} made anew, {already_fresh} fresh already, {failed} failed");
+    counted("warmed", format!("{requested} searches named, {popular} popular: {made}"));
+}
+
+fn counted(label: &str, text: String) {
+    println!("  {label:<14} {text}");
 }
 
 fn print_kill(findings: &Findings) {

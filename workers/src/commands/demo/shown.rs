@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{cast::Cast, phase::Phase, progress::Progress, queries, stage::Stage};
 use crate::{
     cache::WarmSearch,
+    places::PlaceKind,
     search::{FindBy, SearchPlaces},
 };
 
@@ -14,8 +15,8 @@ const SHOWN: u32 = 3;
 
 const PLACES: &[&str] = &[
     "town north of the Arctic Circle in Norway",
-    "capital of a country in South America in the tropics",
-    "large city in Japan with international airports",
+    "capital that borders Norway and Finland",
+    "where Icelandic is spoken",
 ];
 
 const MEMORIES: &[&str] = &["what food must she avoid?", "how does she like to travel through Europe?"];
@@ -49,7 +50,12 @@ pub(super) async fn ask(stage: &Stage<'_>) -> anyhow::Result<Vec<Shown>> {
 
 fn searches(cast: &Cast) -> Vec<(String, WarmSearch)> {
     let places = PLACES.iter().map(|query| {
-        let search = SearchPlaces { limit: SHOWN, by: FindBy::Meaning, ..SearchPlaces::new(*query) };
+        let search = SearchPlaces {
+            limit: SHOWN,
+            kind: Some(PlaceKind::City),
+            by: FindBy::Meaning,
+            ..SearchPlaces::new(*query)
+        };
         (format!("places: {query}"), WarmSearch::Places(search))
     });
     let memories =

@@ -4,10 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use engine::{
-    broker::{QueueTags, Scope},
+    broker::{Expiring, QueueTags, Scope},
     client::{Client, ClientOptions, Submission},
     completions::{Completions, Filter, cursors, replay_some},
-    keys::Keys,
+    keys::{Keys, PartitionKeys},
     shutdown::Shutdown,
     store::Store,
 };
@@ -59,10 +59,10 @@ impl<'a> Stage<'a> {
         let run = format!("demo-{:08x}", fastrand::u32(..));
         let prefix = format!("{}{run}:", app.settings.dragonfly.key_prefix);
         let store = app.store().await?;
-        crate::commands::migrate::up(app, &store).await?;
         let options = ClientOptions { address: app.address()?, keys: Keys::new(prefix.clone()), scope: Scope::Global };
         let shown = options.address.shown().to_owned();
         let client = Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown}"))?;
+        crate::commands::migrate::up(app, &store).await?;
         let (tally, listening) = (Arc::new(Tally::new()), Shutdown::new());
         let completions = client.completions(&Filter::All).await?;
         drop(listening.spawn(listen(completions, Arc::clone(&tally), listening.clone())));
@@ -140,6 +140,23 @@ impl<'a> Stage<'a> {
     /// When the server cannot be asked.
     pub(super) async fn queues(&self) -> anyhow::Result<QueueTags> {
         Ok(self.client.queues().await?)
+    }
+
+    /// Deletes what the run leaves in Dragonfly for good: its partitions' streams and counters, its list of queues.
+    /// Cached answers expire by themselves; what is in Postgres stays, to be looked at.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub(super) async fn tidy(&self) -> anyhow::Result<()> {
+        let (keys, server) = (&self.client.options().keys, Expiring::new(self.client.connection().clone()));
+        for tag in self.queues().await?.values().flatten() {
+            let PartitionKeys { lanes, later, later_jobs, live, crashes, dead, done, control } = keys.partition(tag);
+            for key in lanes.into_iter().chain([later, later_jobs, live, crashes, dead, done, control]) {
+                server.delete(&key).await?;
+            }
+        }
+        server.delete(&keys.queues()).await?;
+        Ok(())
     }
 
     /// Stops the workers and stops listening; gives the workers that did not end well.

@@ -76,6 +76,14 @@ impl WorkerProcess {
         self.child.start_kill().context("kill the worker")
     }
 
+    /// Waits for the end of a worker that was killed.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub(super) async fn buried(mut self) -> anyhow::Result<()> {
+        self.child.wait().await.map(drop).context("wait for the killed worker's end")
+    }
+
     /// SIGTERM, then patience; gives whether it ended well. SIGKILL when the patience ends.
     pub(super) async fn stop(mut self) -> bool {
         if let Some(pid) = self.child.id() {
@@ -106,6 +114,8 @@ fn spawn(app: &App, prefix: &str, log: &Path) -> anyhow::Result<Child> {
         ("TRIPSAGE_LOG_FORMAT", "json"),
         ("TRIPSAGE_LOG_LEVEL", "info"),
         ("TRIPSAGE_WORKER_QUEUES", ""),
+        // The demonstration has brought the schema up to date before.
+        ("TRIPSAGE_DB_AUTO_MIGRATE", "false"),
     ];
     command.envs(settings).env_remove("TRIPSAGE_LOG_FILE");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).kill_on_drop(true);
