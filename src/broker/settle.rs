@@ -74,7 +74,7 @@ pub struct Finish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// Acknowledged, and its completion published.
-    Settled,
+    Done,
     /// Somebody else owns it, or it is gone: nothing was done.
     NotOwned,
     /// The server's memory is full: it stays pending and is to be settled again.
@@ -153,7 +153,7 @@ fn arguments(settling: &Settling) -> [fred::types::Value; 9] {
 
 fn settled(digit: u8) -> Settled {
     match digit {
-        b'1' => Settled::Settled,
+        b'1' => Settled::Done,
         b'2' => Settled::Refused,
         _ => Settled::NotOwned,
     }

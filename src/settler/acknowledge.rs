@@ -84,7 +84,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
             }
         }
         let count = |wanted| verdicts.iter().filter(|&&verdict| verdict == wanted).count();
-        metrics::settled("settled", count(Settled::Settled));
+        metrics::settled("settled", count(Settled::Done));
         metrics::settled("not_owned", count(Settled::NotOwned));
         refused
     }

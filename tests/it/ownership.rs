@@ -54,7 +54,7 @@ async fn an_owner_whose_lease_ran_out_settles_nothing() {
     let depths = sampling::depths(fixture.client.connection(), &partition.keys).await.unwrap();
     assert_eq!((depths.in_flight, depths.later, depths.dead), (1, 0, 0), "nothing was written");
     let own = [settling(&claimed, Verb::Done)];
-    assert_eq!(partition.settle(&as_worker("heir"), &channel, &own).await.unwrap(), [Settled::Settled]);
+    assert_eq!(partition.settle(&as_worker("heir"), &channel, &own).await.unwrap(), [Settled::Done]);
     assert_eq!(partition.settle(&as_worker("heir"), &channel, &own).await.unwrap(), [Settled::NotOwned], "once");
     partition.close().await;
 }

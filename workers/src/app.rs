@@ -106,6 +106,13 @@ impl App {
         }
     }
 
+    /// Whether the chosen embedder is OpenAI's own service and no key is configured for it.
+    pub fn lacks_key(&self) -> bool {
+        let external = &self.settings.external;
+        let own_service = external.openai_base_url.expose().contains("api.openai.com");
+        self.settings.memory.embedder == settings::Embedder::OpenAi && own_service && external.openai_api_key.is_none()
+    }
+
     fn openai(&self) -> OpenAiConfig {
         let external = &self.settings.external;
         OpenAiConfig {

@@ -19,7 +19,10 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{app::App, cli::WorkerArgs, kinds};
+use crate::{app::App, cli::WorkerArgs, kinds, memory::indexer::Indexer};
+
+/// How long the index of memories rests when there is nothing to add.
+const INDEX_EVERY: Duration = Duration::from_secs(5);
 
 /// How long refreshes of the cache may go on after the jobs have ended.
 const LAST_REFRESHES: Duration = Duration::from_secs(2);
@@ -38,6 +41,8 @@ pub async fn run(app: &App, args: &WorkerArgs) -> anyhow::Result<()> {
     let (process, answering) = (Shutdown::new(), Shutdown::new());
     let worker = options.worker.clone();
     let engine = Engine::start(options, Arc::new(kinds::registry()), Arc::clone(&context), store.clone()).await?;
+    let indexer = Indexer { store: store.clone(), dimensions: app.dimensions(), interval: INDEX_EVERY };
+    drop(process.spawn(indexer.run(process.clone())));
     let health = Health {
         worker: worker.clone(),
         connection: engine.connection().clone(),
@@ -53,6 +58,8 @@ pub async fn run(app: &App, args: &WorkerArgs) -> anyhow::Result<()> {
     signals.next().await;
     process.stop();
     engine.stop(signals.next()).await;
+    process.expire();
+    process.finished().await;
     context.cache.stop(LAST_REFRESHES).await;
     answering.stop();
     answers.await?.context("answer over HTTP")

@@ -63,6 +63,7 @@ impl<'a> Stage<'a> {
         let shown = options.address.shown().to_owned();
         let client = Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown}"))?;
         crate::commands::migrate::up(app, &store).await?;
+        crate::commands::migrate::places(app, &store).await?;
         let (tally, listening) = (Arc::new(Tally::new()), Shutdown::new());
         let completions = client.completions(&Filter::All).await?;
         drop(listening.spawn(listen(completions, Arc::clone(&tally), listening.clone())));
