@@ -85,7 +85,7 @@ fn write_canonical(value: &Value, text: &mut String) {
         Value::Number(number) => text.push_str(&canonical_number(number)),
         Value::String(string) => write_string(string, text),
         Value::Array(items) => {
-            write_list('[', items.iter(), ']', text, |item, text| write_canonical(item, text));
+            write_list('[', items.iter(), ']', text, write_canonical);
         }
         Value::Object(fields) => {
             let mut present: Vec<_> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
