@@ -16,7 +16,7 @@ const SHOWN: u32 = 3;
 const PLACES: &[&str] = &[
     "town north of the Arctic Circle in Norway",
     "capital that borders Norway and Finland",
-    "where Icelandic is spoken",
+    "French speaking city in Canada",
 ];
 
 const MEMORIES: &[&str] = &["what food must she avoid?", "how does she like to travel through Europe?"];
