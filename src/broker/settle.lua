@@ -48,8 +48,10 @@ end
 
 local function add(verb, id, number, bytes)
   if verb == 'later' then
-    if refused(redis.pcall('HSET', KEYS[5], id, bytes)) then return false end
-    return not refused(redis.pcall('ZADD', KEYS[4], string.format('%d', now + tonumber(number)), id))
+    if refused(redis.pcall('ZADD', KEYS[4], string.format('%d', now + tonumber(number)), id)) then return false end
+    if not refused(redis.pcall('HSET', KEYS[5], id, bytes)) then return true end
+    redis.call('ZREM', KEYS[4], id)
+    return false
   elseif verb == 'dead' then
     return not refused(redis.pcall('XADD', KEYS[7], '*', ARGV[7], bytes))
   end

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{Fixture, Servers};
+use harness::{Fixture, Servers, binary};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -17,14 +17,6 @@ use url::Url;
 const N_MEMORIES: usize = 600;
 const N_SEARCHES: usize = 200;
 const N_USERS: usize = 20;
-
-/// The demonstration's binary, built beside this test's.
-fn binary() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let binary = tests.parent().and_then(Path::parent).unwrap().join("tripsage");
-    assert!(binary.is_file(), "{} is not there: `cargo build --workspace --all-targets` makes it", binary.display());
-    binary
-}
 
 fn model_folder() -> PathBuf {
     Servers::model_folder().expect(

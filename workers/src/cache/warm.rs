@@ -25,8 +25,9 @@ use super::{
 };
 use crate::{
     context::Context,
+    failure::store_failed,
     queues::CACHE,
-    search::{Reading, RecallMemories, SearchPlaces, store_failed},
+    search::{Reading, RecallMemories, SearchPlaces},
 };
 
 /// Searches at once.

@@ -3,12 +3,11 @@
 //! Promise: equal searches share one cached answer; every answer says whether the cache gave it and how old
 //! it is, and leaves one row in `search_results`. A memory search never shares its answer across users.
 
-mod failure;
 pub mod memories;
 pub mod places;
 mod record;
 
-pub(crate) use self::{failure::store_failed, record::milliseconds};
+pub(crate) use self::record::milliseconds;
 pub use self::{
     memories::{MemoriesRecalled, RecallMemories},
     places::{FindBy, PlacesFound, SearchPlaces},

@@ -5,21 +5,14 @@
 
 use engine::store::{Store, StoreError, Tx, built, statement};
 
-/// The most dimensions that an HNSW index on `vector` takes (pgvector's README, "HNSW"); above, half precision.
-const MAX_VECTOR: usize = 2_000;
+use crate::vector_type::VectorType;
 
 /// The index's name.
 pub(super) const INDEX: &str = "places_by_meaning";
 
-/// pgvector's type for vectors of so many dimensions, as SQL.
-pub(super) fn vector_type(dimensions: usize) -> String {
-    let name = if dimensions > MAX_VECTOR { "halfvec" } else { "vector" };
-    format!("{name}({dimensions})")
-}
-
 /// Whether the table can be searched with vectors of this type made by `model`.
-pub(super) async fn is_loaded(store: &Store, vector: &str, model: &str) -> Result<bool, StoreError> {
-    let rows = store.fetch(statement(LOADED).bind(vector.to_owned()).bind(model.to_owned()).bind(INDEX)).await?;
+pub(super) async fn is_loaded(store: &Store, vector: VectorType, model: &str) -> Result<bool, StoreError> {
+    let rows = store.fetch(statement(LOADED).bind(vector.to_string()).bind(model.to_owned()).bind(INDEX)).await?;
     rows.first().map_or(Ok(false), |row| row.get("loaded"))
 }
 
@@ -30,11 +23,11 @@ and not attisdropped and format_type(atttypid, atttypmod) = $1) \
 and coalesce((select model from places limit 1), '') = $2 as loaded";
 
 /// Makes the column of this type: one of another type goes, and with it its vectors.
-pub(super) async fn ensure(store: &Store, vector: &str) -> Result<(), StoreError> {
+pub(super) async fn ensure(store: &Store, vector: VectorType) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     let rows = tx.fetch(statement(COLUMN)).await?;
     let found: Option<String> = rows.first().map(|row| row.get("type")).transpose()?;
-    if found.as_deref() != Some(vector) {
+    if found.as_deref() != Some(vector.to_string().as_str()) {
         drop_index(&mut tx).await?;
         tx.execute(statement("delete from places")).await?;
         tx.execute(statement("alter table places drop column if exists embedding")).await?;
@@ -53,8 +46,8 @@ pub(super) async fn drop_index(tx: &mut Tx) -> Result<(), StoreError> {
 }
 
 /// Builds the index over a whole table. Takes seconds to minutes: without the usual time limit.
-pub(super) async fn build_index(store: &Store, dimensions: usize) -> Result<(), StoreError> {
-    let operators = if dimensions > MAX_VECTOR { "halfvec_cosine_ops" } else { "vector_cosine_ops" };
+pub(super) async fn build_index(store: &Store, vector: VectorType) -> Result<(), StoreError> {
+    let operators = vector.cosine_operators();
     let mut tx = store.begin().await?;
     tx.execute(statement("set local statement_timeout = 0")).await?;
     tx.execute(statement("set local maintenance_work_mem = '512MB'")).await?;
@@ -64,15 +57,4 @@ pub(super) async fn build_index(store: &Store, dimensions: usize) -> Result<(), 
     .await?;
     tx.execute(statement("analyze places")).await?;
     tx.commit().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_precision_begins_where_an_index_on_single_precision_ends() {
-        assert_eq!(vector_type(2_000), "vector(2000)");
-        assert_eq!(vector_type(2_001), "halfvec(2001)");
-    }
 }

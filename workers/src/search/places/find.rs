@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     embedders::Embedder,
+    failure::{embedder_failed, store_failed},
     places::{FoundPlace, MatchedBy, PlaceIndex, PlaceQuery},
-    search::failure::{embedder_failed, store_failed},
 };
 
 /// The places that a search finds.

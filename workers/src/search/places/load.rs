@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use engine::store::{Statement, Store, StoreError, Tx, built, statement};
 
 use super::{
-    column::{build_index, drop_index, ensure, is_loaded, vector_type},
+    column::{build_index, drop_index, ensure, is_loaded},
     word,
 };
 use crate::{
     embedders::{EmbedError, Embedder, normalize},
     places::{Place, PlaceIndex},
+    vector_type::VectorType,
 };
 
 /// Places embedded and written together.
@@ -67,15 +68,15 @@ pub async fn load_some(
     places: &[&Place],
     mut progress: impl FnMut(usize, usize) + Send,
 ) -> Result<Loaded, LoadError> {
-    let vector = vector_type(embedder.dimensions());
+    let vector = VectorType::of(embedder.dimensions());
     let turn = take_turn(store).await?;
-    ensure(store, &vector).await?;
+    ensure(store, vector).await?;
     let descriptions = descriptions(store, embedder.model()).await?;
     let wanted = |place: &&&Place| descriptions.get(&place.id().to_string()) != Some(&place.description());
     let missing: Vec<&Place> = places.iter().filter(wanted).copied().collect();
     let is_whole = missing.is_empty() && descriptions.len() == places.len();
     let mut loaded = Loaded { places: places.len(), ..Loaded::default() };
-    if is_whole && is_loaded(store, &vector, embedder.model()).await? {
+    if is_whole && is_loaded(store, vector, embedder.model()).await? {
         return Ok(loaded);
     }
     clear_others(store, places, embedder.model()).await?;
@@ -84,7 +85,7 @@ pub async fn load_some(
         loaded.embedded += batch.len();
         progress(places.len() - missing.len() + loaded.embedded, places.len());
     }
-    build_index(store, embedder.dimensions()).await?;
+    build_index(store, vector).await?;
     turn.commit().await?;
     Ok(loaded)
 }
@@ -128,7 +129,7 @@ async fn write(store: &Store, embedder: &Embedder, batch: &[&Place]) -> Result<u
 
 /// Vectors travel as one flat binary array that Postgres cuts into rows: as text they cost several times as much.
 fn upsert(embedder: &Embedder, batch: &[&Place], flat: Vec<f32>, has_vector: Vec<bool>) -> Statement {
-    let (dimensions, vector) = (embedder.dimensions(), vector_type(embedder.dimensions()));
+    let (dimensions, vector) = (embedder.dimensions(), VectorType::of(embedder.dimensions()));
     let texts = |of: fn(&Place) -> String| batch.iter().map(|place| of(place)).collect::<Vec<String>>();
     let sql = format!(
         "insert into places (id, name, kind, country_code, description, model, embedding) \

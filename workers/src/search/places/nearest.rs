@@ -5,14 +5,11 @@
 
 use engine::store::{Row, Statement, Store, StoreError, built, statement};
 
-use super::{
-    SearchPlaces,
-    column::{is_loaded, vector_type},
-    word,
-};
+use super::{SearchPlaces, column::is_loaded, word};
 use crate::{
     embedders::{EmbedError, Embedder, InputError, normalize},
     places::{FoundPlace, MatchedBy, PlaceId, PlaceIndex},
+    vector_type::VectorType,
 };
 
 /// Why places cannot be found by meaning. Display reads after "failed to".
@@ -44,8 +41,8 @@ pub(super) async fn nearest(
     embedder: &Embedder,
     search: &SearchPlaces,
 ) -> Result<Vec<FoundPlace>, NearestError> {
-    let (model, vector) = (embedder.model(), vector_type(embedder.dimensions()));
-    if !is_loaded(store, &vector, model).await? {
+    let (model, vector) = (embedder.model(), VectorType::of(embedder.dimensions()));
+    if !is_loaded(store, vector, model).await? {
         return Err(NearestError::NotLoaded { model: model.to_owned() });
     }
     let embedded = embedder.embed(&[normalize(&search.query)]).await?;
@@ -53,7 +50,7 @@ pub(super) async fn nearest(
     let query = found.map_err(NearestError::Input)?;
     let mut tx = store.begin().await?;
     tx.fetch(statement(SCAN_SETTINGS)).await?;
-    let rows = tx.fetch(select(search, query, model, &vector)).await?;
+    let rows = tx.fetch(select(search, query, model, vector)).await?;
     tx.commit().await?;
     Ok(rows.iter().filter_map(|row| found_place(row).transpose()).collect::<Result<_, _>>()?)
 }
@@ -64,7 +61,7 @@ select '[1]'::vector, set_config('hnsw.ef_search', '100', true), set_config('hns
 
 /// One country has few places: comparing them all is exact and no slower. The whole world goes by the index,
 /// which only the bare operator in the order can use.
-fn select(search: &SearchPlaces, query: Vec<f32>, model: &str, vector: &str) -> Statement {
+fn select(search: &SearchPlaces, query: Vec<f32>, model: &str, vector: VectorType) -> Statement {
     const WANTED: &str = "model = $2 and ($3::text is null or kind = $3) and ($4::text is null or country_code = $4) \
                           and embedding is not null";
     let distance = format!("embedding <=> $1::real[]::{vector}");
