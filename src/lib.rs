@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of travel. Four layers, and a module uses only its own layer or a lower one:
 //! *words* (pure), *edges* (Dragonfly, Postgres, settings, telemetry), *roles* (loops and clients),
-//! *assembly* ([`engine`](crate::engine)).
+//! *assembly* (`engine`).
 
 // words
 pub mod completion;
