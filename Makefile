@@ -13,7 +13,7 @@ EMBEDDER := TRIPSAGE_MEM0_EMBEDDER=$${TRIPSAGE_MEM0_EMBEDDER:-local} \
 	TRIPSAGE_DB_VECTOR_DIMENSIONS=$${TRIPSAGE_DB_VECTOR_DIMENSIONS:-256}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test lint bench fmt model release clean
+.PHONY: help demo up down status test lint bench fmt docs clients model release clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,7 +33,7 @@ down: ## stop what `make up` started: the workers drain first
 status: ## what `make up` left running
 	@$(SERVERS) status
 
-test: model ## every test, against servers brought up for it
+test: model clients ## every test, against servers brought up for it
 	$(PYTHON) -m unittest discover -q -s deploy/dev
 	$(CARGO) build --workspace --all-targets --locked
 	@TRIPSAGE_TEST_MODEL_DIR="$(MODEL_DIR)" $(SERVERS) run --redis-cluster -- $(CARGO) test --workspace --locked
@@ -53,6 +53,12 @@ bench: ## jobs per second with a committed result each, beside the servers' own 
 
 fmt: ## format the code
 	$(CARGO) fmt --all
+
+docs: ## write anew what is made from the code: schemas, tables, the code map
+	UPDATE=1 $(CARGO) test --quiet --locked -p tripsage-tests --test it docs::generated
+
+clients: ## install what the README's examples need, for the tests that run them
+	@$(PYTHON) deploy/dev/clients.py >/dev/null
 
 model: ## fetch the local embedding model into .dev
 	@$(PYTHON) deploy/dev/model.py >/dev/null

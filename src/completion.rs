@@ -203,7 +203,7 @@ mod tests {
             let mut packed = vec![0x91];
             packed.extend(write_open(&completion, Format::MsgPack));
             packed.extend(7_u64.to_be_bytes());
-            assert_eq!(read_batch(&packed).unwrap(), [completion.clone()]);
+            assert_eq!(read_batch(&packed).unwrap(), std::slice::from_ref(&completion));
 
             let mut json = b"[".to_vec();
             json.extend(write_open(&completion, Format::Json));

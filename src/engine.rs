@@ -1,6 +1,6 @@
 //! Assembly: starts the roles in order, and stops them in order.
 //!
-//! Start: connections → hearts → settlers → executors → consumers, promoters, reclaimers → listener, sampler.
+//! Start: connections → hearts → settlers → executors → consumers, promoters, reclaimers → registrar, listener, sampler.
 //!
 //! Stop, in this order, the whole within the drain deadline plus a few seconds:
 //! 1. consumers, reclaimers and promoters take nothing more; what is in hand and not begun goes back;
@@ -33,6 +33,7 @@ use crate::{
     promoter::Promoter,
     queue::Queue,
     reclaimer::Reclaimer,
+    registrar::Registrar,
     registry::Registry,
     runner::Runner,
     sampler::Sampler,
@@ -103,7 +104,7 @@ pub enum StartError {
 /// A running worker.
 pub struct Engine {
     options: Options,
-    /// Consumers, promoters, reclaimers, listener, sampler, and the handlers they started.
+    /// Consumers, promoters, reclaimers, registrar, listener, sampler, and the handlers they started.
     intake: Shutdown,
     /// Settlers.
     settling: Shutdown,
@@ -151,12 +152,15 @@ impl Engine {
     ) -> Result<(), BrokerError> {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
+        let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
         for queue in self.options.queues.clone() {
             let slots = Slots::new(queue.concurrency);
             let executor = self.start_queue(&slots, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
-            for tag in register(&self.connection, &self.options.keys, &queue.name, &wanted).await? {
+            let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
+            registered.push((queue.name.clone(), tags.clone()));
+            for tag in tags {
                 let partition =
                     Partition::open(&self.options.address, &self.options.keys, queue.name.clone(), tag).await?;
                 sampled.entry(queue.name.clone()).or_default().push(partition.keys.clone());
@@ -165,6 +169,8 @@ impl Engine {
                 self.holdings.push(holding);
             }
         }
+        let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+        drop(self.intake.spawn(Registrar { connection, keys, queues: registered }.run(self.intake.clone())));
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
         drop(self.intake.spawn(Listener { subscriber, goodbyes: said }.run(self.intake.clone())));

@@ -23,6 +23,68 @@ pub const BATCH_FIELD: &str = "batch";
 /// The field of a `dead` entry: a dead letter.
 pub const LETTER_FIELD: &str = "letter";
 
+/// One key or channel, as it is documented: name, type, what it holds, how it ends.
+pub type Documented = (&'static str, &'static str, &'static str, &'static str);
+
+/// Every key and channel of the service; `{t}` is a partition's hash tag, such as `{search~0}`.
+pub const KEYS: &[Documented] = &[
+    ("tripsage:queues", "hash", "queue → the tags of its partitions, separated by spaces", "stays"),
+    ("tripsage:{t}:high", "stream, group `workers`", "ready jobs that go first", ENTRIES),
+    ("tripsage:{t}:normal", "stream, group `workers`", "ready jobs", ENTRIES),
+    ("tripsage:{t}:low", "stream, group `workers`", "ready jobs that go last", ENTRIES),
+    (
+        "tripsage:{t}:later",
+        "zset",
+        "delayed and retrying jobs: id → due time, ms of the server's clock",
+        "entries go when due",
+    ),
+    (
+        "tripsage:{t}:later:jobs",
+        "hash",
+        "the envelopes of those jobs, a digit for the stream in front",
+        "fields go when due",
+    ),
+    (
+        "tripsage:{t}:live",
+        "zset",
+        "worker → last heartbeat, ms of the server's clock",
+        "entries go when the worker leaves or long after it died",
+    ),
+    (
+        "tripsage:{t}:crashes",
+        "hash",
+        "lane and entry id → how often its worker died",
+        "fields go when the job is settled",
+    ),
+    (
+        "tripsage:{t}:dead",
+        "stream",
+        "dead letters; `dead_jobs` in Postgres mirrors them",
+        "entries go by redrive or purge alone",
+    ),
+    ("tripsage:{t}:done", "stream", "arrays of completions, for replay", "bounded by time"),
+    ("tripsage:{t}:control", "hash", "`seq`, the number of the partition's last completion", "stays"),
+    ("tripsage:{name}:cache", "string", "a cache entry", "expires"),
+    ("tripsage:{name}:refresh", "string", "who refreshes that entry now", "expires"),
+    ("tripsage:done:<queue>", "channel", "completions of a queue", "–"),
+    ("tripsage:done:kind:<kind>", "channel", "completions of a kind", "–"),
+    ("tripsage:done:job:<id>", "channel", "the completion of a job that asked: `notify: [\"job\"]`", "–"),
+    ("tripsage:done:user:<user>", "channel", "completions of a user's jobs that asked: `notify: [\"user\"]`", "–"),
+    ("tripsage:done:reply:<name>", "channel", "completions of jobs that asked: `notify: [\"reply:<name>\"]`", "–"),
+    ("tripsage:control", "channel", "words between workers, such as goodbye, JSON", "–"),
+];
+
+const ENTRIES: &str = "never trimmed; an entry goes in the step that acknowledges it";
+
+/// The README's table of keys and channels.
+pub fn markdown_table() -> String {
+    let mut table = String::from("| key or channel | type | holds | how it ends |\n|---|---|---|---|\n");
+    for (name, kind, holds, ends) in KEYS {
+        table.push_str(&format!("| `{name}` | {kind} | {holds} | {ends} |\n"));
+    }
+    table
+}
+
 /// Builds names under one prefix; tests isolate themselves by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
@@ -119,7 +181,7 @@ pub struct PartitionKeys {
     pub dead: String,
     /// stream: arrays of completions for replay, bounded by time.
     pub done: String,
-    /// hash: the sequence number of the last completion.
+    /// hash: the sequence number of the last completion; since when every heart could be recorded, in ms of the server's clock.
     pub control: String,
 }
 
@@ -150,5 +212,38 @@ mod tests {
         assert_eq!(keys.lane(Priority::Normal), "tripsage:{search~0}:normal");
         let others = [&keys.later, &keys.later_jobs, &keys.live, &keys.crashes, &keys.dead, &keys.done, &keys.control];
         assert!(keys.lanes.iter().chain(others).all(|key| key.starts_with("tripsage:{search~0}:")));
+    }
+    #[test]
+    fn every_key_and_channel_is_documented_and_no_other() {
+        let keys = Keys::new("tripsage:");
+        let tag = Tag::parse("t").expect("a tag");
+        let partition = keys.partition(&tag);
+        let cache = keys.cache("name");
+        let id = JobId(uuid::Uuid::nil());
+        let queue = QueueName::from_static("queue");
+        let kind = Kind::from_static("kind");
+        let [high, normal, low] = partition.lanes;
+        let built = [
+            keys.queues(),
+            high,
+            normal,
+            low,
+            partition.later,
+            partition.later_jobs,
+            partition.live,
+            partition.crashes,
+            partition.dead,
+            partition.done,
+            partition.control,
+            cache.value,
+            cache.refresh,
+            keys.done_channel(&queue).replace("queue", "<queue>"),
+            keys.kind_channel(&kind).replace(":kind:kind", ":kind:<kind>"),
+            keys.job_channel(id).replace(&id.to_string(), "<id>"),
+            keys.user_channel("<user>"),
+            keys.reply_channel("<name>"),
+            keys.control_channel(),
+        ];
+        assert_eq!(built.to_vec(), KEYS.iter().map(|(name, ..)| (*name).to_owned()).collect::<Vec<_>>());
     }
 }

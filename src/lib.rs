@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of travel. Four layers, and a module uses only its own layer or a lower one:
 //! *words* (pure), *edges* (Dragonfly, Postgres, settings, telemetry), *roles* (loops and clients),
-//! *assembly* ([`engine`](crate::engine)).
+//! *assembly* (`engine`).
 
 // words
 pub mod completion;
@@ -25,6 +25,7 @@ pub mod telemetry;
 
 // roles
 mod admission;
+pub mod cache;
 pub mod client;
 mod collector;
 pub mod completions;
@@ -37,6 +38,7 @@ mod holding;
 pub mod listener;
 mod promoter;
 mod reclaimer;
+mod registrar;
 pub mod registry;
 mod runner;
 mod sampler;

@@ -197,6 +197,24 @@ impl Connection {
         self.send(command, args, true).await
     }
 
+    /// Sends the same command with many sets of arguments at once; gives the answers in the same order.
+    ///
+    /// # Errors
+    /// As [`Connection::call`], the first of them; the others may have been carried out.
+    pub(crate) async fn call_all(
+        &self,
+        command: &'static str,
+        calls: impl Iterator<Item = Vec<Value>>,
+    ) -> Result<Vec<Value>, BrokerError> {
+        let failed = |error: fred::error::Error| BrokerError::new(command, &error);
+        let pipeline = self.client.pipeline();
+        for args in calls {
+            let queued = pipeline.custom::<(), Value>(CustomCommand::new_static(command, None, false), args);
+            queued.await.map_err(failed)?;
+        }
+        pipeline.all().await.map_err(failed)
+    }
+
     async fn send(&self, command: &'static str, args: Vec<Value>, blocking: bool) -> Result<Value, BrokerError> {
         let sent = self.client.custom::<Value, Value>(CustomCommand::new_static(command, None, blocking), args);
         sent.await.map_err(|error| BrokerError::new(command, &error))

@@ -1,7 +1,7 @@
 //! The consumer groups of a partition's streams.
 
 use super::{
-    connection::{BrokerError, text},
+    connection::{BrokerError, BrokerErrorKind, text},
     partition::Partition,
 };
 use crate::keys::GROUP;
@@ -17,10 +17,17 @@ impl Partition {
         for lane in self.lane_keys() {
             let args = ["CREATE", lane, GROUP, "0", "MKSTREAM"].map(text).to_vec();
             match self.commands.call("XGROUP", args).await {
-                Err(error) if !error.to_string().contains("BUSYGROUP") => return Err(error),
-                _ => {}
+                Err(error) if error.to_string().contains("BUSYGROUP") => {}
+                // Redis says so before it looks whether the group is there already.
+                Err(error) if error.kind() == BrokerErrorKind::OutOfMemory && self.has_group(lane).await => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
             }
         }
         Ok(())
+    }
+
+    async fn has_group(&self, lane: &str) -> bool {
+        self.commands.call("XPENDING", [lane, GROUP].map(text).to_vec()).await.is_ok()
     }
 }

@@ -9,6 +9,7 @@ pub mod dead_letters;
 mod group;
 mod keyspace;
 mod partition;
+mod peek;
 mod promote;
 mod pubsub;
 mod reclaim;

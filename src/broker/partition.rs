@@ -62,7 +62,13 @@ impl EntryId {
 
     /// When the entry was added, milliseconds since 1970 by the server's clock.
     pub fn ms(&self) -> u64 {
-        self.as_str().split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default()
+        self.place().0
+    }
+
+    /// Its place in its stream: entries are in the order of these two numbers, not of the text.
+    pub fn place(&self) -> (u64, u64) {
+        let mut numbers = self.as_str().split('-').map(|number| number.parse().unwrap_or_default());
+        (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
     }
 }
 
@@ -100,5 +106,36 @@ impl Entry {
     /// The id that a job gets whose envelope names none: the same at every delivery.
     pub fn derived_job_id(&self, stream: &str) -> JobId {
         JobId::derived(self.id.ms(), format!("{stream}/{}", self.id.as_str()).as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deleted_entry_reads_the_same_from_every_server() {
+        let id = Value::from("17-0");
+        for fields in [Value::Null, Value::Array(Vec::new())] {
+            let entry = Entry::of_fields(Priority::High, &id, &fields, 0);
+            assert_eq!((entry.job, entry.fields.len(), entry.id.ms()), (None, 0, 17));
+        }
+    }
+
+    #[test]
+    fn what_a_script_hands_over_reads_the_same_from_every_server() {
+        for lane in [Value::Integer(2), Value::Double(2.0), Value::from("2")] {
+            let fields = Value::Array(vec![Value::from("job"), Value::from("x")]);
+            let entry = Entry::read(&Value::Array(vec![lane, Value::from("17-0"), fields, Value::Double(1.0)]));
+            let entry = entry.expect("an entry");
+            assert_eq!((entry.priority, entry.n_crashes, entry.job), (Priority::Normal, 1, Some(Bytes::from("x"))));
+        }
+    }
+
+    #[test]
+    fn entries_are_ordered_by_number_not_by_text() {
+        let place = |id: &'static str| EntryId(Bytes::from_static(id.as_bytes())).place();
+        assert!(place("999-10") > place("999-9") && place("1000-0") > place("999-10"));
+        assert_eq!(place("no id"), (0, 0));
     }
 }

@@ -18,12 +18,13 @@ pub type Reclaimed = Vec<Entry>;
 
 impl Partition {
     /// Claims up to `limit` entries of consumers whose last beat is older than `lease`, and of those handed back.
+    /// While the server's memory is full, and for a lease after, only the latter: hearts cannot be recorded then.
     ///
     /// # Errors
     /// When the server cannot be asked, or `NoGroup`.
     pub async fn reclaim(&self, consumer: &str, lease: Duration, limit: usize) -> Result<Reclaimed, BrokerError> {
         let [high, normal, low] = self.lane_keys();
-        let keys = [high, normal, low, &self.keys.live, &self.keys.crashes];
+        let keys = [high, normal, low, &self.keys.live, &self.keys.crashes, &self.keys.control];
         let lease_ms = lease.as_millis().to_string();
         let limit = limit.clamp(1, MAX_PER_SCRIPT).to_string();
         let args = [GROUP, consumer, RELEASED, &lease_ms, &limit].map(text).to_vec();

@@ -1,13 +1,17 @@
 -- Accepts delayed jobs. The same job sent twice waits once.
 -- KEYS    1 later (zset)  2 later:jobs (hash)
 -- ARGV    per job: job id, `at` or `in`, ms (of the server's clock, or from now), lane digit and envelope
--- Returns how many were accepted
+-- Returns how many were accepted; refused for want of memory, an error, and the job at hand leaves nothing behind
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 for i = 1, #ARGV, 4 do
   local due = tonumber(ARGV[i + 2])
   if ARGV[i + 1] == 'in' then due = now + due end
-  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 3])
   redis.call('ZADD', KEYS[1], string.format('%d', due), ARGV[i])
+  local kept = redis.pcall('HSET', KEYS[2], ARGV[i], ARGV[i + 3])
+  if type(kept) == 'table' and kept.err then
+    redis.call('ZREM', KEYS[1], ARGV[i])
+    return kept
+  end
 end
 return math.floor(#ARGV / 4)

@@ -5,8 +5,8 @@
 --         7 dead (stream)  8 done (stream)  9 control (hash)
 -- ARGV    1 group  2 consumer  3 format of completions, m or j  4 PUBLISH or SPUBLISH  5 channel of the queue
 --         6 how long completions are kept, ms  7 field of a dead letter  8 field of a batch of completions
---         then per delivery: lane, entry id, verb (done, later or dead), job id, number (later: ms from now;
---         else how often its worker died), bytes (later: lane digit and envelope; dead: the letter),
+--         then per delivery, sorted by lane and entry id: lane, entry id, verb (done, later or dead), job id,
+--         number (later: ms from now; else how often its worker died), bytes (later: lane digit and envelope; dead: the letter),
 --         open completion or nothing, channel of the kind, further channels separated by spaces
 -- Returns one digit a delivery: 1 settled, 0 not owned, 2 refused for want of memory
 local unpack = table.unpack or unpack
@@ -19,15 +19,39 @@ local function refused(reply)
   return type(reply) == 'table' and reply.err ~= nil
 end
 
+-- Asked once a lane, for the deliveries come sorted by lane and entry id. The owner is read from the reply: a filter
+-- by consumer is not to be relied on.
+local mine, cut = {{}, {}, {}}, {}
+local function ask(lane, first, last, n)
+  local pending = redis.pcall('XPENDING', KEYS[lane], group, first, last, 4 * n)
+  if refused(pending) then return end
+  for i = 1, #pending do
+    if pending[i][2] == consumer then mine[lane][pending[i][1]] = true end
+  end
+  cut[lane] = #pending == 4 * n
+end
+
+local first = 9
+for i = 9, #ARGV, 9 do
+  if ARGV[i + 9] ~= ARGV[i] then
+    ask(tonumber(ARGV[i]), ARGV[first + 1], ARGV[i + 1], math.floor((i - first) / 9) + 1)
+    first = i + 9
+  end
+end
+
+-- Where others hold so much in between that the answer was cut short, one that was not seen is asked for alone.
 local function owned(lane, entry)
+  if mine[lane][entry] or not cut[lane] then return mine[lane][entry] end
   local pending = redis.pcall('XPENDING', KEYS[lane], group, entry, entry, 1)
   return not refused(pending) and pending[1] and pending[1][2] == consumer
 end
 
 local function add(verb, id, number, bytes)
   if verb == 'later' then
-    if refused(redis.pcall('HSET', KEYS[5], id, bytes)) then return false end
-    return not refused(redis.pcall('ZADD', KEYS[4], string.format('%d', now + tonumber(number)), id))
+    if refused(redis.pcall('ZADD', KEYS[4], string.format('%d', now + tonumber(number)), id)) then return false end
+    if not refused(redis.pcall('HSET', KEYS[5], id, bytes)) then return true end
+    redis.call('ZREM', KEYS[4], id)
+    return false
   elseif verb == 'dead' then
     return not refused(redis.pcall('XADD', KEYS[7], '*', ARGV[7], bytes))
   end
@@ -57,20 +81,23 @@ end
 if #crashed > 0 then redis.call('HDEL', KEYS[6], unpack(crashed)) end
 if #finished == 0 then return table.concat(verdicts) end
 
+-- Eight bytes, the highest first. Strings are what costs here: every one that is made is hashed and kept.
 local function be8(number)
-  local digits = {}
-  for i = 8, 1, -1 do
-    digits[i] = string.char(number % 256)
-    number = math.floor(number / 256)
-  end
-  return table.concat(digits)
+  local low, high = number % 4294967296, math.floor(number / 4294967296)
+  local floor = math.floor
+  return string.char(floor(high / 16777216) % 256, floor(high / 65536) % 256, floor(high / 256) % 256, high % 256,
+    floor(low / 16777216), floor(low / 65536) % 256, floor(low / 256) % 256, low % 256)
 end
 
-local function batch(completions)
-  if json then return '[' .. table.concat(completions, ',') .. ']' end
-  local n = #completions
+-- Completions in two parts each, open and number, to one message; the list is used up.
+local function batch(parts)
+  if json then
+    for i = 3, #parts, 2 do parts[i] = ',' .. parts[i] end
+    return '[' .. table.concat(parts) .. ']'
+  end
+  local n = math.floor(#parts / 2)
   local head = n < 16 and string.char(144 + n) or string.char(220, math.floor(n / 256), n % 256)
-  return head .. table.concat(completions)
+  return head .. table.concat(parts)
 end
 
 local last = redis.pcall('HINCRBY', KEYS[9], 'seq', #finished)
@@ -79,19 +106,28 @@ local all, by_kind, kinds, further = {}, {}, {}, {}
 for n = 1, #finished do
   local i = finished[n]
   local seq = last and (last - #finished + n) or 0
-  local whole = ARGV[i] .. (json and string.format('%d}', seq) or be8(seq))
-  local kind = ARGV[i + 1]
-  all[n] = whole
-  if not by_kind[kind] then
-    by_kind[kind] = {}
-    kinds[#kinds + 1] = kind
+  all[2 * n - 1], all[2 * n] = ARGV[i], json and string.format('%d}', seq) or be8(seq)
+  if not by_kind[ARGV[i + 1]] then
+    by_kind[ARGV[i + 1]] = {}
+    kinds[#kinds + 1] = ARGV[i + 1]
   end
-  by_kind[kind][#by_kind[kind] + 1] = whole
-  for channel in string.gmatch(ARGV[i + 2], '%S+') do further[#further + 1] = {channel, whole} end
+  if ARGV[i + 2] ~= '' then
+    for channel in string.gmatch(ARGV[i + 2], '%S+') do further[#further + 1] = {channel, n} end
+  end
+end
+if #kinds > 1 then
+  for n = 1, #finished do
+    local some = by_kind[ARGV[finished[n] + 1]]
+    some[#some + 1], some[#some + 2] = all[2 * n - 1], all[2 * n]
+  end
+end
+for f = 1, #further do
+  local n = further[f][2]
+  further[f][2] = batch({all[2 * n - 1], all[2 * n]})
 end
 local whole = batch(all)
 redis.pcall('XADD', KEYS[8], 'MINID', '~', string.format('%d', now - tonumber(ARGV[6])), '*', ARGV[8], whole)
 redis.pcall(ARGV[4], ARGV[5], whole)
-for k = 1, #kinds do redis.pcall(ARGV[4], kinds[k], batch(by_kind[kinds[k]])) end
-for f = 1, #further do redis.pcall(ARGV[4], further[f][1], batch({further[f][2]})) end
+for k = 1, #kinds do redis.pcall(ARGV[4], kinds[k], #kinds == 1 and whole or batch(by_kind[kinds[k]])) end
+for f = 1, #further do redis.pcall(ARGV[4], further[f][1], further[f][2]) end
 return table.concat(verdicts)

@@ -74,7 +74,7 @@ pub struct Finish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// Acknowledged, and its completion published.
-    Settled,
+    Done,
     /// Somebody else owns it, or it is gone: nothing was done.
     NotOwned,
     /// The server's memory is full: it stays pending and is to be settled again.
@@ -114,14 +114,20 @@ impl Partition {
             ]
             .map(text),
         );
-        for settling in batch {
-            args.extend(arguments(settling));
+        let mut sorted: Vec<usize> = (0..batch.len()).collect();
+        sorted.sort_by_key(|&place| (batch[place].held.priority.lane(), batch[place].held.entry.place()));
+        for &place in &sorted {
+            args.extend(arguments(&batch[place]));
         }
         let digits = SETTLE.run(&self.commands, &keys, args).await?;
         let digits = reply::bytes(&digits)
             .filter(|digits| digits.len() == batch.len())
             .ok_or_else(|| BrokerError::odd("settle", &digits))?;
-        Ok(digits.iter().map(|digit| settled(*digit)).collect())
+        let mut verdicts = vec![Settled::NotOwned; batch.len()];
+        for (&place, &digit) in sorted.iter().zip(&digits) {
+            verdicts[place] = settled(digit);
+        }
+        Ok(verdicts)
     }
 }
 
@@ -147,7 +153,7 @@ fn arguments(settling: &Settling) -> [fred::types::Value; 9] {
 
 fn settled(digit: u8) -> Settled {
     match digit {
-        b'1' => Settled::Settled,
+        b'1' => Settled::Done,
         b'2' => Settled::Refused,
         _ => Settled::NotOwned,
     }

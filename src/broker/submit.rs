@@ -1,7 +1,6 @@
 //! Puts jobs into partitions: ready ones by XADD, delayed ones by the script.
 
 use bytes::Bytes;
-use futures::future::try_join_all;
 
 use super::{
     connection::{self, BrokerError, Connection, text},
@@ -45,10 +44,18 @@ impl Submitter {
     /// # Errors
     /// As [`Submitter::add`]; some may have been accepted.
     pub async fn add_all(&self, keys: &PartitionKeys, jobs: Vec<(Priority, Bytes)>) -> Result<(), BrokerError> {
-        let mut jobs = jobs.into_iter().peekable();
-        while jobs.peek().is_some() {
-            let some = jobs.by_ref().take(PIPELINE).map(|(priority, envelope)| self.add(keys, priority, envelope));
-            try_join_all(some).await?;
+        let [high, normal, low] = keys.lanes.clone().map(Bytes::from);
+        let mut jobs = jobs.into_iter().map(|(priority, envelope)| {
+            let lane = match priority {
+                Priority::High => &high,
+                Priority::Normal => &normal,
+                Priority::Low => &low,
+            };
+            let [any_id, field] = [Bytes::from_static(b"*"), Bytes::from_static(JOB_FIELD.as_bytes())];
+            [lane.clone(), any_id, field, envelope].map(connection::bytes).to_vec()
+        });
+        while jobs.len() > 0 {
+            self.connection.call_all("XADD", jobs.by_ref().take(PIPELINE)).await?;
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ impl Partition {
             let lane = Priority::ALL
                 .into_iter()
                 .find(|&lane| reply::bytes(name).is_some_and(|name| name == self.keys.lane(lane)));
-            for entry in reply::array(&list) {
+            for entry in reply::array(list) {
                 if let ([id, fields], Some(priority)) = (reply::array(entry), lane) {
                     entries.push(Entry::of_fields(priority, id, fields, 0));
                 }

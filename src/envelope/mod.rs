@@ -94,6 +94,7 @@ pub enum EnvelopeError {
 
 /// An envelope as far as this version can read it.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once; a box would cost every job an allocation")]
 pub enum Reading {
     /// A whole envelope.
     Whole(Envelope),

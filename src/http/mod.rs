@@ -51,7 +51,7 @@ async fn scrape(State(answers): State<Answers>) -> impl IntoResponse {
 
 /// Everything there is to say; 200 even when something is wrong, for it is read by people and dashboards.
 async fn health_report(State(answers): State<Answers>) -> impl IntoResponse {
-    Json(answers.health.report().await)
+    Json(Box::pin(answers.health.report()).await)
 }
 
 /// The process runs and its loops turn.
@@ -62,7 +62,7 @@ async fn live(State(answers): State<Answers>) -> impl IntoResponse {
 
 /// It can take jobs: everything it depends on answers.
 async fn ready(State(answers): State<Answers>) -> impl IntoResponse {
-    let report = answers.health.report().await;
+    let report = Box::pin(answers.health.report()).await;
     (status(report.ready), Json(report))
 }
 

@@ -41,14 +41,16 @@ impl<C: Send + Sync + 'static> Lane<C> {
         metrics::settle_step("acknowledge", n_jobs, begun.elapsed());
     }
 
+    /// Every script call of a partition is on its way before the first is answered.
     async fn acknowledge_in(self: &Arc<Self>, holding: Arc<Holding>, mut settling: Vec<Settling>) {
+        let mut calls = Vec::with_capacity(settling.len().div_ceil(MAX_PER_SCRIPT));
         while !settling.is_empty() {
             let rest = settling.split_off(settling.len().min(MAX_PER_SCRIPT));
-            let some = std::mem::replace(&mut settling, rest);
-            let refused = self.settle_some(&holding, some).await;
-            if !refused.is_empty() {
-                self.settle_later(Arc::clone(&holding), refused);
-            }
+            calls.push(self.settle_some(&holding, std::mem::replace(&mut settling, rest)));
+        }
+        let refused = futures::future::join_all(calls).await.concat();
+        if !refused.is_empty() {
+            self.settle_later(Arc::clone(&holding), refused);
         }
     }
 
@@ -59,7 +61,11 @@ impl<C: Send + Sync + 'static> Lane<C> {
         let lane = Arc::clone(self);
         drop(self.shutdown.spawn(async move {
             while !refused.is_empty() && lane.shutdown.run_until_expired(tokio::time::sleep(REFUSED)).await.is_some() {
-                refused = lane.settle_some(&holding, refused).await;
+                let mut still = Vec::new();
+                for some in refused.chunks(MAX_PER_SCRIPT) {
+                    still.extend(lane.settle_some(&holding, some.to_vec()).await);
+                }
+                refused = still;
             }
         }));
     }
@@ -78,7 +84,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
             }
         }
         let count = |wanted| verdicts.iter().filter(|&&verdict| verdict == wanted).count();
-        metrics::settled("settled", count(Settled::Settled));
+        metrics::settled("settled", count(Settled::Done));
         metrics::settled("not_owned", count(Settled::NotOwned));
         refused
     }

@@ -77,6 +77,9 @@ fn written_by_a_thread(file: RollingFile) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default().lossy(false).thread_name("log-file").finish(file)
 }
 
+/// Postgres notices every `if not exists` that found something; whoever wants to read that names the target.
+const QUIET: &str = "sqlx::postgres::notice=warn";
+
 fn subscriber<W>(
     log: &Log,
     console: W,
@@ -87,7 +90,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder()
-        .parse(&log.level)
+        .parse(format!("{QUIET},{}", log.level))
         .map_err(|source| LogError::Level { level: log.level.clone(), source })?;
     let file = file.map(|writer| lines(log.format, writer, false));
     Ok(Registry::default().with(filter).with(lines(log.format, console, colours)).with(file))

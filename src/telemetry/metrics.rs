@@ -59,7 +59,30 @@ pub const METRICS: &[Documented] = &[
     ("tripsage_cache_reads_total", "counter", "namespace, outcome", "Cache reads: hit, stale, miss, off"),
     ("tripsage_cache_load_seconds", "histogram", "namespace", "How long it took to load what the cache did not have"),
     ("tripsage_cache_bytes_total", "counter", "namespace", "Bytes written to the cache"),
+    (
+        "tripsage_cache_refreshes_total",
+        "counter",
+        "namespace, outcome",
+        "Refreshes behind stale values: done, failed, elsewhere (another worker does or did it), cut_short",
+    ),
+    ("tripsage_cache_refused_total", "counter", "namespace, reason", "Values not kept: too_large, not_encodable"),
+    (
+        "tripsage_cache_errors_total",
+        "counter",
+        "step",
+        "Times that the cache server did not answer or refused: read, write, claim, release",
+    ),
 ];
+
+/// The README's table of metrics.
+pub fn markdown_table() -> String {
+    let mut table = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for (name, kind, labels, meaning) in METRICS {
+        let labels = if labels.is_empty() { "–" } else { labels };
+        table.push_str(&format!("| `{name}` | {kind} | {labels} | {meaning} |\n"));
+    }
+    table
+}
 
 /// Buckets from a quarter of a millisecond to two minutes.
 const SECONDS: &[f64] =
@@ -173,4 +196,19 @@ pub fn cache_loaded(namespace: &'static str, took: Duration) {
 /// A cache entry of so many bytes was written.
 pub fn cache_written(namespace: &'static str, size_bytes: usize) {
     counter!("tripsage_cache_bytes_total", "namespace" => namespace).increment(size_bytes as u64);
+}
+
+/// A refresh behind a stale value ended.
+pub fn cache_refreshed(namespace: &'static str, outcome: &'static str) {
+    counter!("tripsage_cache_refreshes_total", "namespace" => namespace, "outcome" => outcome).increment(1);
+}
+
+/// A value was not kept.
+pub fn cache_refused(namespace: &'static str, reason: &'static str) {
+    counter!("tripsage_cache_refused_total", "namespace" => namespace, "reason" => reason).increment(1);
+}
+
+/// The cache server did not answer, or refused.
+pub fn cache_failed(step: &'static str) {
+    counter!("tripsage_cache_errors_total", "step" => step).increment(1);
 }

@@ -46,7 +46,12 @@ impl Memories {
         columns::ensure_vectors(&fixture.store, dimensions).await.unwrap();
         let memory =
             MemoryOptions { dimensions, max_memories_per_user, similarity_threshold: 0.0, max_search_results: 10 };
-        let context = Context { store: fixture.store.clone(), embedder: tiny_embedder(dimensions), memory };
+        let context = Context {
+            store: fixture.store.clone(),
+            embedder: tiny_embedder(dimensions),
+            memory,
+            cache: engine::cache::Cache::off(),
+        };
         Self { fixture, context }
     }
 

@@ -23,6 +23,8 @@ pub struct Fixture {
     pub pool: PgPool,
     /// `postgres://…` of this test's database.
     pub database_url: String,
+    /// `redis://…`
+    pub dragonfly_url: String,
     /// Dragonfly.
     pub address: Address,
     /// Keys under this test's own prefix.
@@ -51,7 +53,7 @@ impl Fixture {
             Client::connect(ClientOptions { address: address.clone(), keys: keys.clone(), scope: Scope::Global })
                 .await
                 .unwrap();
-        Self { store, pool, database_url, address, keys, client }
+        Self { store, pool, database_url, dragonfly_url: dragonfly_url.to_owned(), address, keys, client }
     }
 
     /// A connection of its own.
@@ -92,7 +94,7 @@ impl Fixture {
 }
 
 /// Settings for a database as tests use them.
-pub(crate) fn database(url: &str) -> Database {
+pub fn database(url: &str) -> Database {
     Database {
         url: url.to_owned().into(),
         max_connections: 8,
@@ -116,12 +118,17 @@ async fn fresh_database() -> String {
 
 async fn make_template() -> String {
     let name = format!("template_{}", Uuid::now_v7().simple());
-    let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
-    let store = Store::connect(&database(&with_database(&name))).await.unwrap();
+    let store = Store::connect(&database(&empty_database(&name).await)).await.unwrap();
     store.migrate().await.unwrap();
     store.close().await;
     name
+}
+
+/// A new database with nothing in it; gives its address.
+pub async fn empty_database(name: &str) -> String {
+    let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
+    with_database(name)
 }
 
 fn with_database(name: &str) -> String {

@@ -5,16 +5,26 @@
 //! happen is waited for, with a deadline.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a harness may panic: that is how a test fails")]
 
+mod binary;
+mod clients;
+pub mod conformance;
 pub mod fakes;
 mod fixture;
+mod manners;
 mod proxy;
+mod redis_server;
+pub mod resp;
 mod servers;
 mod wait;
 mod worker;
 
 pub use self::{
-    fixture::Fixture,
+    binary::{Said, WorkerProcess, bare, binary, file, said},
+    clients::Clients,
+    fixture::{Fixture, database, empty_database},
+    manners::Manners,
     proxy::{Proxy, authority},
+    redis_server::RedisServer,
     servers::{Servers, repository},
     wait::eventually,
     worker::{RunningWorker, WorkerOptions},

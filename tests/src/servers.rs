@@ -49,6 +49,16 @@ impl Servers {
         variable("TRIPSAGE_TEST_CLUSTER_URL")
     }
 
+    /// Whether files that are made from the code are to be written instead of compared: `UPDATE=1`.
+    pub fn update() -> bool {
+        variable("UPDATE").is_some()
+    }
+
+    /// What any program needs of the environment, and nothing of ours.
+    pub fn system_environment() -> Vec<(&'static str, String)> {
+        ["PATH", "HOME", "TMPDIR", "LANG"].into_iter().filter_map(|name| Some((name, variable(name)?))).collect()
+    }
+
     /// The folder of a real local embedding model, when the run has one.
     pub fn model_folder() -> Option<PathBuf> {
         variable("TRIPSAGE_TEST_MODEL_DIR").map(PathBuf::from)

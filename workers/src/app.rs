@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use engine::{
-    broker::{Address, Scope},
+    broker::{Address, BrokerError, Connection, Scope},
+    cache::{Cache, CacheOptions},
     client::{Client, ClientOptions},
+    clock::ServerClock,
     completion::Format,
     config::{CompletionFormat, Dragonfly},
     engine::Options,
@@ -104,6 +106,13 @@ impl App {
         }
     }
 
+    /// Whether the chosen embedder is OpenAI's own service and no key is configured for it.
+    pub fn lacks_key(&self) -> bool {
+        let external = &self.settings.external;
+        let own_service = external.openai_base_url.expose().contains("api.openai.com");
+        self.settings.memory.embedder == settings::Embedder::OpenAi && own_service && external.openai_api_key.is_none()
+    }
+
     fn openai(&self) -> OpenAiConfig {
         let external = &self.settings.external;
         OpenAiConfig {
@@ -162,12 +171,14 @@ impl App {
     /// What jobs need to run.
     ///
     /// # Errors
-    /// Why the embedder cannot be made.
-    pub fn context(&self, store: &Store) -> anyhow::Result<Arc<Context>> {
-        Ok(Arc::new(Context { store: store.clone(), embedder: self.embedder()?, memory: self.memory() }))
+    /// Why the embedder cannot be made, or the cache not be reached.
+    pub async fn context(&self, store: &Store) -> anyhow::Result<Arc<Context>> {
+        let (store, embedder, cache) = (store.clone(), self.embedder()?, self.cache().await?);
+        Ok(Arc::new(Context { store, embedder, memory: self.memory(), cache }))
     }
 
-    fn memory(&self) -> MemoryOptions {
+    /// How memories are kept and found.
+    pub fn memory(&self) -> MemoryOptions {
         let memory = &self.settings.memory;
         MemoryOptions {
             dimensions: self.dimensions(),
@@ -175,6 +186,24 @@ impl App {
             similarity_threshold: memory.similarity_threshold,
             max_search_results: memory.max_search_results,
         }
+    }
+
+    /// The cache, over a connection of its own.
+    ///
+    /// # Errors
+    /// Where Dragonfly is and why it cannot be reached.
+    pub async fn cache(&self) -> anyhow::Result<Cache> {
+        if !self.settings.cache.enabled {
+            return Ok(Cache::off());
+        }
+        let address = self.address()?;
+        let reached = async {
+            let connection = Connection::open(&address).await?;
+            let clock = ServerClock::new();
+            clock.heard(connection.now_ms().await?);
+            Ok::<_, BrokerError>(Cache::new(&connection, self.keys(), Arc::new(clock), &CacheOptions::default()))
+        };
+        reached.await.with_context(|| format!("reach Dragonfly at {} (TRIPSAGE_DRAGONFLY_URL)", address.shown()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What jobs need to run: made once at start, shared by all.
 
-use engine::store::Store;
+use engine::{cache::Cache, store::Store};
 
 use crate::{embedders::Embedder, memory::MemoryOptions};
 
@@ -12,4 +12,6 @@ pub struct Context {
     pub embedder: Embedder,
     /// How memories are kept and found.
     pub memory: MemoryOptions,
+    /// What was found once.
+    pub cache: Cache,
 }

@@ -1,13 +1,31 @@
 //! Every kind of job of the travel service: the one list.
 
-use engine::{handler::KindSpec, registry::Registry};
+use engine::{
+    handler::KindSpec,
+    registry::{Registry, RegistryError},
+};
 
-use crate::{context::Context, diagnostics::Probe};
+use crate::{
+    cache::WarmCache,
+    context::Context,
+    diagnostics::Probe,
+    memory::{AddMemories, SearchMemories},
+    search::{RecallMemories, SearchPlaces},
+};
 
 /// Every kind.
 pub fn registry() -> Registry<Context> {
-    let registry = Registry::default().job::<Probe>();
-    registry.expect("kinds are well formed and different; a test holds them to it")
+    every_kind().expect("kinds are well formed and different; a test holds them to it")
+}
+
+fn every_kind() -> Result<Registry<Context>, RegistryError> {
+    Registry::default()
+        .job::<Probe>()?
+        .batch_job::<AddMemories>()?
+        .job::<SearchMemories>()?
+        .job::<SearchPlaces>()?
+        .job::<RecallMemories>()?
+        .job::<WarmCache>()
 }
 
 /// A kind in one line.

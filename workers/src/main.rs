@@ -61,7 +61,7 @@ async fn run(app: &App, command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Schemas(args) => commands::schemas::run(&args.out),
-        Command::Index => Ok(()),
+        Command::Index => commands::index::run(app).await,
         Command::Health(args) => {
             commands::health::run(args.port.unwrap_or(app.settings.application.api_port), args.ready).await
         }

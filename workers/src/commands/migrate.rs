@@ -2,8 +2,9 @@
 
 use anyhow::bail;
 use engine::store::Store;
+use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{app::App, cli::MigrateArgs};
+use crate::{app::App, cli::MigrateArgs, memory};
 
 /// Brings the schema up to date, or takes it back, or says what is missing.
 ///
@@ -25,19 +26,52 @@ pub async fn run(app: &App, args: &MigrateArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     up(app, &store).await?;
+    if !args.skip_places {
+        places(app, &store).await?;
+    }
     println!("the schema is up to date");
     Ok(())
 }
 
-/// Applies what is missing.
+/// Applies what is missing, and gives the vector columns the dimensions of the settings.
 ///
 /// # Errors
-/// Which migration failed and why.
+/// Which migration failed and why, or that the database's vectors have other dimensions.
 pub async fn up(app: &App, store: &Store) -> anyhow::Result<()> {
     let applied = store.migrate().await?;
     if !applied.is_empty() {
         tracing::info!(migrations = applied.join(", "), "the schema is migrated");
     }
-    let _ = app;
+    Ok(memory::schema::ensure_vectors(store, app.dimensions()).await?)
+}
+
+/// Embeds the built-in places for search by meaning, those that the table lacks; half a minute the first time.
+///
+/// Where the chosen embedder has no key yet, search by meaning waits for it: names and codes are found without.
+///
+/// # Errors
+/// Why Postgres or the embedder failed; the next call goes on where this one stopped.
+pub async fn places(app: &App, store: &Store) -> anyhow::Result<()> {
+    if app.lacks_key() {
+        eprintln!(
+            "no OpenAI key: places are found by name and code; for search by meaning set the key, or a local model, and run `tripsage migrate` again"
+        );
+        return Ok(());
+    }
+    let bar = ProgressBar::no_length();
+    bar.set_style(ProgressStyle::with_template("{spinner} embedding places {pos}/{len} {bar:40} {eta}")?);
+    let told = |n_done: usize, n_places: usize| {
+        bar.set_length(n_places as u64);
+        bar.set_position(n_done as u64);
+        if n_done == n_places {
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} building the index of {len} places").expect("a good template"),
+            );
+            bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        }
+    };
+    let loaded = crate::search::places::load(store, &app.embedder()?, told).await?;
+    bar.finish_and_clear();
+    tracing::info!(places = loaded.places, embedded = loaded.embedded, "places can be found by meaning");
     Ok(())
 }

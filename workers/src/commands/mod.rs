@@ -6,6 +6,7 @@ pub mod dead;
 pub mod demo;
 pub mod enqueue;
 pub mod health;
+pub mod index;
 pub mod job;
 pub mod kinds;
 pub mod migrate;

@@ -1,6 +1,10 @@
 //! `tripsage worker`: runs jobs until told to stop.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Instant};
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use engine::{
@@ -15,7 +19,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{app::App, cli::WorkerArgs, kinds};
+use crate::{app::App, cli::WorkerArgs, kinds, memory::indexer::Indexer};
+
+/// How long the index of memories rests when there is nothing to add.
+const INDEX_EVERY: Duration = Duration::from_secs(5);
+
+/// How long refreshes of the cache may go on after the jobs have ended.
+const LAST_REFRESHES: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or Ctrl-C; a second signal ends the patience with running jobs.
 ///
@@ -26,11 +36,13 @@ pub async fn run(app: &App, args: &WorkerArgs) -> anyhow::Result<()> {
     let listener = listen(args.port.unwrap_or(app.settings.application.api_port)).await?;
     let store = app.store().await?;
     check_schema(app, &store).await?;
-    let context = app.context(&store)?;
+    let context = app.context(&store).await?;
     let handle = metrics::install().context("install the metrics recorder")?;
     let (process, answering) = (Shutdown::new(), Shutdown::new());
     let worker = options.worker.clone();
-    let engine = Engine::start(options, Arc::new(kinds::registry()), context, store.clone()).await?;
+    let engine = Engine::start(options, Arc::new(kinds::registry()), Arc::clone(&context), store.clone()).await?;
+    let indexer = Indexer { store: store.clone(), dimensions: app.dimensions(), interval: INDEX_EVERY };
+    drop(process.spawn(indexer.run(process.clone())));
     let health = Health {
         worker: worker.clone(),
         connection: engine.connection().clone(),
@@ -46,6 +58,9 @@ pub async fn run(app: &App, args: &WorkerArgs) -> anyhow::Result<()> {
     signals.next().await;
     process.stop();
     engine.stop(signals.next()).await;
+    process.expire();
+    process.finished().await;
+    context.cache.stop(LAST_REFRESHES).await;
     answering.stop();
     answers.await?.context("answer over HTTP")
 }

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     added::MemoriesAdded,
-    failure::{embedder_failed, store_failed},
     item::NewMemory,
     known,
     limits::{MAX_ITEMS, check_id},
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     context::Context,
     embedders::{EmbedError, Embedder},
+    failure::{embedder_failed, store_failed},
     queues::MEMORY,
 };
 

@@ -6,7 +6,8 @@
 use engine::store::{Store, StoreError, Tx, built, statement};
 use uuid::Uuid;
 
-use super::{limits::INDEX_LOCK, vector_type::VectorType};
+use super::limits::INDEX_LOCK;
+use crate::vector_type::VectorType;
 
 /// Fed to the index in one transaction: some tenths of a second at 256 dimensions.
 const FEED_ROWS: i64 = 32;

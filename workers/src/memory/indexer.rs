@@ -12,10 +12,8 @@ use engine::{
     telemetry::metrics,
 };
 
-use super::{
-    index::{self, COPY_ROWS, Step},
-    vector_type::VectorType,
-};
+use super::index::{self, COPY_ROWS, Step};
+use crate::vector_type::VectorType;
 
 /// Keeps the approximate index up with the memories.
 #[derive(Debug, Clone)]

@@ -6,7 +6,6 @@
 
 mod add;
 mod added;
-mod failure;
 mod found;
 mod index;
 pub mod indexer;
@@ -20,7 +19,6 @@ mod query;
 mod quota;
 pub mod schema;
 mod search;
-mod vector_type;
 mod write;
 
 pub use self::{

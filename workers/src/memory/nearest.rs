@@ -7,7 +7,8 @@
 use engine::store::{Row, Store, StoreError, built, statement};
 use serde_json::Value;
 
-use super::{query::MemoryQuery, vector_type::VectorType};
+use super::query::MemoryQuery;
+use crate::vector_type::VectorType;
 
 /// A query, ready to be asked.
 pub(super) struct Nearest<'a> {

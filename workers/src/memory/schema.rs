@@ -6,10 +6,8 @@
 
 use engine::store::{OLDEST_VECTOR, Store, StoreError, Tx, built, statement};
 
-use super::{
-    limits::SCHEMA_LOCK,
-    vector_type::{MAX_HALFVEC, VectorType},
-};
+use super::limits::SCHEMA_LOCK;
+use crate::vector_type::{MAX_HALFVEC, VectorType};
 
 /// Why the database cannot hold the configured vectors. Display reads after "failed to".
 #[derive(Debug, thiserror::Error)]

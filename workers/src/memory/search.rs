@@ -14,7 +14,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    failure::{embedder_failed, store_failed},
     found::{FoundMemory, MemoriesFound},
     nearest::{Nearest, nearest},
     options::MemoryOptions,
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     context::Context,
     embedders::{Embedder, normalize},
+    failure::{embedder_failed, store_failed},
     queues::MEMORY,
 };
 

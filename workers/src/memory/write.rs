@@ -9,10 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use engine::store::{Statement, StoreError, Tx, built};
 use uuid::Uuid;
 
-use super::{
-    plan::{Hash, MergedRow, Plan},
-    vector_type::VectorType,
-};
+use super::plan::{Hash, MergedRow, Plan};
+use crate::vector_type::VectorType;
 
 /// The ids under which texts are stored, by user.
 pub(super) type Written = HashMap<String, HashMap<Hash, Uuid>>;

@@ -22,6 +22,7 @@ pub struct Pacing {
 impl Pacing {
     /// The real ones.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "a Retry-After date of an outside service is held against this clock")]
     pub fn system() -> Self {
         Self {
             random: Box::new(fastrand::f64),

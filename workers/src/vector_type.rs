@@ -8,27 +8,27 @@ use std::fmt;
 /// The most dimensions that an HNSW index on `vector` takes.
 const MAX_VECTOR: usize = 2_000;
 /// The most dimensions that an HNSW index on `halfvec` takes.
-pub(super) const MAX_HALFVEC: usize = 4_000;
+pub(crate) const MAX_HALFVEC: usize = 4_000;
 
 /// A column type of pgvector with its dimension. Displayed as SQL: `vector(256)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct VectorType {
+pub(crate) struct VectorType {
     dimensions: usize,
 }
 
 impl VectorType {
     /// The type for vectors of `dimensions` values.
-    pub(super) fn of(dimensions: usize) -> Self {
+    pub(crate) fn of(dimensions: usize) -> Self {
         Self { dimensions }
     }
 
     /// How many values each vector has.
-    pub(super) fn dimensions(self) -> usize {
+    pub(crate) fn dimensions(self) -> usize {
         self.dimensions
     }
 
     /// The operators that an index for cosine distance is built with.
-    pub(super) fn cosine_operators(self) -> &'static str {
+    pub(crate) fn cosine_operators(self) -> &'static str {
         if self.is_half() { "halfvec_cosine_ops" } else { "vector_cosine_ops" }
     }
 

@@ -1,4 +1,4 @@
-//! What an outside failure means for a memory job.
+//! What an outside failure means for a job.
 //!
 //! Promise: an outage of Postgres spends no attempt; a provider's Retry-After is kept to; what cannot get better by
 //! waiting goes to the dead letters at once.
@@ -16,7 +16,7 @@ use crate::embedders::EmbedError;
 const OUTAGE: Duration = Duration::from_secs(2);
 
 /// What an embedder's failure means for a job.
-pub(super) fn embedder_failed(error: &EmbedError) -> JobError {
+pub(crate) fn embedder_failed(error: &EmbedError) -> JobError {
     let source = error.to_string();
     match error.retry_after() {
         _ if !error.is_retryable() => JobError::discard(source).class("embedder"),
@@ -26,7 +26,7 @@ pub(super) fn embedder_failed(error: &EmbedError) -> JobError {
 }
 
 /// What Postgres' refusal or absence means for a job.
-pub(super) fn store_failed(error: &StoreError) -> JobError {
+pub(crate) fn store_failed(error: &StoreError) -> JobError {
     match error.kind() {
         StoreErrorKind::Infrastructure => JobError::snooze(OUTAGE),
         StoreErrorKind::Data => JobError::retry(error.to_string()).class("postgres"),

@@ -1,0 +1,185 @@
+//! What one measure has for itself on the servers: a key prefix, and the run's own database, emptied.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use engine::{
+    broker::{Address, Scope, register},
+    client::{Client, ClientOptions},
+    keys::Keys,
+    partition::{Tag, tags},
+    store::Store,
+};
+use fred::{
+    clients::Client as Fred,
+    interfaces::ClientLike,
+    types::{Builder, CustomCommand, Value, config::Config},
+};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::{Instant, sleep};
+
+use crate::{noop, worker};
+
+/// Where the servers are.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    /// `redis://…`
+    pub(crate) dragonfly_url: String,
+    /// `postgres://…`, its user may create databases.
+    pub(crate) database_url: String,
+}
+
+impl Servers {
+    /// As `make bench` says it.
+    #[allow(clippy::disallowed_methods, reason = "the benchmark is told its servers by the environment")]
+    pub(crate) fn from_environment() -> anyhow::Result<Self> {
+        let variable = |name| {
+            std::env::var(name)
+                .with_context(|| format!("{name} is not set: run `make bench`, which starts the servers"))
+        };
+        Ok(Self { dragonfly_url: variable("TRIPSAGE_DRAGONFLY_URL")?, database_url: variable("TRIPSAGE_DB_URL")? })
+    }
+}
+
+/// The run's own database; dropped at its end.
+pub(crate) struct Scratch {
+    admin: PgConnection,
+    name: String,
+    /// `postgres://…` of it.
+    pub(crate) url: String,
+}
+
+impl Scratch {
+    /// Creates and migrates it.
+    pub(crate) async fn create(servers: &Servers) -> anyhow::Result<Self> {
+        let mut admin = PgConnection::connect(&servers.database_url).await.context("connect to Postgres")?;
+        let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
+        run(&mut admin, format!("create database {name}")).await?;
+        let mut url: url::Url = servers.database_url.parse().context("read TRIPSAGE_DB_URL")?;
+        url.set_path(&name);
+        let store = Store::connect(&worker::database(url.as_str())).await?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(Self { admin, name, url: url.into() })
+    }
+
+    /// Drops it.
+    pub(crate) async fn remove(mut self) -> anyhow::Result<()> {
+        run(&mut self.admin, format!("drop database {} with (force)", self.name)).await
+    }
+}
+
+async fn run(connection: &mut PgConnection, sql: String) -> anyhow::Result<()> {
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
+
+/// A corner: producer, observers, keys.
+pub(crate) struct Corner {
+    /// `redis://…`
+    pub(crate) dragonfly_url: String,
+    /// `postgres://…` of the run's own database.
+    pub(crate) database_url: String,
+    /// Keys under a prefix of its own.
+    pub(crate) keys: Keys,
+    /// Submits.
+    pub(crate) client: Client,
+    /// A plain client of the same server, to look from the outside.
+    pub(crate) plain: Fred,
+    /// The same for Postgres.
+    pub(crate) postgres: PgConnection,
+    partitions: Vec<Tag>,
+}
+
+impl Corner {
+    /// A fresh corner with the queue's partitions known, no result in the database, and no checkpoint due soon.
+    pub(crate) async fn new(servers: &Servers, scratch: &Scratch, n_partitions: u16) -> anyhow::Result<Self> {
+        let keys = Keys::new(format!("bench-{}:", uuid::Uuid::now_v7().simple()));
+        let address = Address::parse(&servers.dragonfly_url, None)?;
+        let client = Client::connect(ClientOptions { address, keys: keys.clone(), scope: Scope::Global }).await?;
+        let wanted = tags(&noop::QUEUE, n_partitions, worker::SERVER_THREADS);
+        let partitions = register(client.connection(), &keys, &noop::QUEUE, &wanted).await?;
+        let mut postgres = PgConnection::connect(&scratch.url).await?;
+        run(&mut postgres, "truncate job_results".to_owned()).await?;
+        run(&mut postgres, "checkpoint".to_owned()).await.ok(); // only a superuser may
+        let (dragonfly_url, database_url) = (servers.dragonfly_url.clone(), scratch.url.clone());
+        let plain = plain(&dragonfly_url).await?;
+        Ok(Self { dragonfly_url, database_url, keys, client, plain, postgres, partitions })
+    }
+
+    /// How many jobs have been settled: the partitions' own counts of completions.
+    pub(crate) async fn n_settled(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for tag in &self.partitions {
+            let control = self.keys.partition(tag).control;
+            let seq: Option<u64> = command(&self.plain, "HGET", vec![control.into(), "seq".into()]).await?.convert()?;
+            sum += seq.unwrap_or_default();
+        }
+        Ok(sum)
+    }
+
+    /// Entries in all streams of the queue.
+    pub(crate) async fn n_waiting(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for tag in &self.partitions {
+            for lane in self.keys.partition(tag).lanes {
+                sum += command(&self.plain, "XLEN", vec![lane.into()]).await?.convert::<u64>()?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Waits until at least `n` jobs are settled; gives how many are, and when.
+    pub(crate) async fn until_settled(&self, n: u64) -> anyhow::Result<(u64, Instant)> {
+        let (mut last, mut since) = (0, Instant::now());
+        loop {
+            let settled = self.n_settled().await?;
+            if settled >= n {
+                return Ok((settled, Instant::now()));
+            }
+            if settled != last {
+                (last, since) = (settled, Instant::now());
+            }
+            if since.elapsed() > Duration::from_secs(30) {
+                bail!("no job was settled for 30 s; {settled} of {n} are");
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Fails unless exactly `n` results are committed and nothing is left in the streams.
+    pub(crate) async fn verify(&mut self, n: usize) -> anyhow::Result<()> {
+        let query = sqlx::query_scalar("select count(*) from job_results");
+        let committed: i64 = query.fetch_one(&mut self.postgres).await?;
+        let waiting = self.n_waiting().await?;
+        ensure!(
+            usize::try_from(committed)? == n && waiting == 0,
+            "{n} jobs were submitted, {committed} results are committed and {waiting} entries are left"
+        );
+        Ok(())
+    }
+
+    /// Deletes its keys.
+    pub(crate) async fn remove(self) -> anyhow::Result<()> {
+        let pattern = format!("{}*", self.keys.prefix());
+        let keys: Vec<Value> = command(&self.plain, "KEYS", vec![pattern.into()]).await?.convert()?;
+        if !keys.is_empty() {
+            command(&self.plain, "UNLINK", keys).await?;
+        }
+        self.plain.quit().await?;
+        self.postgres.close().await?;
+        Ok(())
+    }
+}
+
+/// A plain client, as its documentation suggests it.
+pub(crate) async fn plain(url: &str) -> anyhow::Result<Fred> {
+    let client = Builder::from_config(Config::from_url(url)?).build()?;
+    client.init().await.context("connect to Dragonfly")?;
+    Ok(client)
+}
+
+/// Sends one command.
+pub(crate) async fn command(client: &impl ClientLike, name: &'static str, args: Vec<Value>) -> anyhow::Result<Value> {
+    Ok(client.custom(CustomCommand::new_static(name, None::<u16>, false), args).await?)
+}
