@@ -51,13 +51,3 @@ pub(super) async fn enforce(
     }
     Ok(evicted)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_least_valuable_go_first_expired_then_unimportant_then_old() {
-        assert!(EVICT.contains("order by coalesce(expires_at <= now(), false) desc, importance, created_at, id)"));
-    }
-}
