@@ -225,7 +225,12 @@ impl Engine {
         (clock, goodbyes): (&Arc<ServerClock>, &watch::Receiver<u64>),
     ) -> Result<(), BrokerError> {
         let worker: Arc<str> = Arc::from(self.options.worker.as_str());
-        let heart = Heart { holding: Arc::clone(holding), clock: Arc::clone(clock), worker: Arc::clone(&worker) };
+        let heart = Heart {
+            holding: Arc::clone(holding),
+            clock: Arc::clone(clock),
+            worker: Arc::clone(&worker),
+            lease: self.options.lease,
+        };
         heart.begin().await?;
         drop(self.hearts.spawn(heart.run(self.hearts.clone())));
         let consumer = Consumer {

@@ -1,4 +1,4 @@
-//! Tells the fleet that this worker lives, once a second and partition.
+//! Tells the fleet that this worker lives, once a second or more often, each partition by itself.
 //!
 //! Promise: beats as long as the process can run, whatever Postgres does; a beat that the server heard
 //! renews the lease. Never beats for a worker that has said goodbye.
@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{clock::ServerClock, holding::Holding, shutdown::Shutdown, telemetry::metrics};
 
+/// At least once a second, and thrice a lease where that is shorter.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Beats for one partition.
@@ -16,6 +17,7 @@ pub(crate) struct Heart {
     pub(crate) holding: Arc<Holding>,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) worker: Arc<str>,
+    pub(crate) lease: Duration,
 }
 
 impl Heart {
@@ -31,7 +33,7 @@ impl Heart {
 
     /// Ends when told to stop, and tells the server so.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let mut ticks = interval(BEAT);
+        let mut ticks = interval(BEAT.min(self.lease / 3));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
             if let Err(error) = self.begin().await {

@@ -111,6 +111,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             let waited = Duration::from_millis(started_ms.saturating_sub(delivery.queued_ms));
             let ran = Duration::from_millis(finished_ms.saturating_sub(started_ms));
             metrics::job_ran(&delivery.holding.partition.queue, &delivery.envelope.kind, waited, ran);
+            self.acquit(&delivery).await;
             let verdict = match outcome {
                 Ok(produced) => Verdict::Done(produced),
                 Err(error) => self.failed(&error, &delivery, &retry),
@@ -134,12 +135,17 @@ impl<C: Send + Sync + 'static> Runner<C> {
         drop(self.settler.send(settlement).await);
     }
 
-    /// Hands back a delivery whose handler was cut short.
-    async fn abandon(&self, delivery: &Delivery) {
-        metrics::job_finished(&delivery.envelope.kind, "abandoned");
+    /// A suspected job whose handler came back did not kill its worker, whoever kills it before this is settled.
+    async fn acquit(&self, delivery: &Delivery) {
         if delivery.n_crashes > 0 && delivery.holding.partition.forget_alone(&delivery.held).await.is_err() {
             metrics::role_failed("runner");
         }
+    }
+
+    /// Hands back a delivery whose handler was cut short.
+    async fn abandon(&self, delivery: &Delivery) {
+        metrics::job_finished(&delivery.envelope.kind, "abandoned");
+        self.acquit(delivery).await;
         self.release(delivery).await;
     }
 

@@ -3,6 +3,9 @@
 //! Promise: what one settlement writes commits together or not at all. A job's own rows go through
 //! [`Statement`] and [`Tx`]; nothing else of the client library is seen outside.
 
+/// The log target of what Postgres notices.
+pub const NOTICES: &str = "sqlx::postgres::notice";
+
 mod connect;
 mod dead_jobs;
 mod error;

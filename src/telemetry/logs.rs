@@ -16,6 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use super::rolling_file::RollingFile;
 use crate::config::{Log, LogFormat};
+use crate::store::NOTICES;
 
 /// Size at which the file rolls.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
@@ -77,9 +78,6 @@ fn written_by_a_thread(file: RollingFile) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default().lossy(false).thread_name("log-file").finish(file)
 }
 
-/// Postgres notices every `if not exists` that found something; whoever wants to read that names the target.
-const QUIET: &str = "sqlx::postgres::notice=warn";
-
 fn subscriber<W>(
     log: &Log,
     console: W,
@@ -89,8 +87,9 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    // Postgres notices every `if not exists` that found something; whoever wants to read that names the target.
     let filter = EnvFilter::builder()
-        .parse(format!("{QUIET},{}", log.level))
+        .parse(format!("{NOTICES}=warn,{}", log.level))
         .map_err(|source| LogError::Level { level: log.level.clone(), source })?;
     let file = file.map(|writer| lines(log.format, writer, false));
     Ok(Registry::default().with(filter).with(lines(log.format, console, colours)).with(file))
