@@ -36,7 +36,8 @@ status: ## what `make up` left running
 test: model clients ## every test, against servers brought up for it
 	$(PYTHON) -m unittest discover -q -s deploy/dev
 	$(CARGO) build --workspace --all-targets --locked
-	@TRIPSAGE_TEST_MODEL_DIR="$(MODEL_DIR)" $(SERVERS) run --redis-cluster -- $(CARGO) test --workspace --locked
+	@TRIPSAGE_TEST_MODEL_DIR="$(MODEL_DIR)" $(SERVERS) run --redis-cluster -- \
+		sh -c '$(CARGO) test --workspace --locked --doc && $(CARGO) test --workspace --locked --all-targets'
 
 lint: ## format, clippy, documentation, dependencies, scripts; warnings are errors
 	$(CARGO) fmt --all --check
