@@ -37,7 +37,7 @@ test: model clients ## every test, against servers brought up for it
 	$(PYTHON) -m unittest discover -q -s deploy/dev
 	$(CARGO) build --workspace --all-targets --locked
 	@TRIPSAGE_TEST_MODEL_DIR="$(MODEL_DIR)" $(SERVERS) run --redis-cluster -- \
-		sh -c '$(CARGO) test --workspace --locked --doc && $(CARGO) test --workspace --locked --all-targets'
+		sh -c '$(CARGO) test --workspace --locked --doc && $(CARGO) test --workspace --locked --tests'
 
 lint: ## format, clippy, documentation, dependencies, scripts; warnings are errors
 	$(CARGO) fmt --all --check
