@@ -44,6 +44,7 @@ pub(crate) struct Idle {
 /// Watches an idle worker, then sends it jobs at a steady rate.
 pub(crate) async fn measure(corner: &mut Corner, plan: &Plan) -> anyhow::Result<(Idle, Latency)> {
     let worker = Worker::start(corner, 1).await?;
+    // What a worker does to start is no part of its idleness.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let idle = watch(corner, &worker, plan.idle).await?;
     let n_jobs = usize::try_from(plan.arrivals.as_secs())? * usize::try_from(RATE)?;
