@@ -45,6 +45,7 @@ pub use self::{
     schedule::{Due, Scheduled},
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
+    take::Taken,
     version::ServerVersion,
 };
 
