@@ -251,13 +251,14 @@ mod tests {
     async fn who_waits_for_all_gets_as_many_as_there_are_now() {
         let slots = Slots::new(4);
         let mut held = slots.some(4).await;
-        let waiting = slots.clone();
-        let all = tokio::spawn(async move { waiting.all().await.len() });
-        drop(held.split());
-        tokio::task::yield_now().await;
-        slots.resize(2);
-        drop(held);
-        assert_eq!(all.await.ok(), Some(2));
+        let turn = async {
+            drop(held.split());
+            tokio::task::yield_now().await;
+            slots.resize(2);
+            drop(held);
+        };
+        let (n_slots, ()) = tokio::join!(async { slots.all().await.len() }, turn);
+        assert_eq!(n_slots, 2);
         assert_eq!(slots.try_some(9).map(|free| free.len()), Some(2));
     }
 
