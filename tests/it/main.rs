@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod control;
 mod demo;
 mod docs;
 mod dragonfly;
