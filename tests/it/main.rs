@@ -11,6 +11,7 @@ mod housekeeping;
 mod jobs;
 mod layers;
 mod memory;
+mod model;
 mod outages;
 mod ownership;
 mod search;
