@@ -45,7 +45,9 @@ impl<C: Send + Sync + 'static> Lane<C> {
     async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let now = Instant::now();
         let (mut ours, stale): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|settlement| settlement.delivery.holding.is_fresh(now, self.lease));
+            batch.into_iter().partition(|Settlement { delivery, .. }| {
+                delivery.holding.is_fresh(&delivery.held, now, self.lease)
+            });
         let mut owned = HashSet::new();
         let mut asked = HashSet::new();
         for settlement in &stale {
@@ -135,7 +137,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
             return Ok(Vec::new());
         }
         let mut inserted = tx.insert_results(&rows).await?;
-        let (mut conflicting, mut returned) = (Vec::new(), Vec::new());
+        let mut conflicting = Vec::new();
         let mut with_rows: BTreeMap<Kind, Vec<(JobId, &mut Produced)>> = BTreeMap::new();
         for (place, Settlement { delivery, verdict, .. }) in batch.iter_mut().enumerate() {
             let Verdict::Done(produced) = verdict else { continue };
@@ -145,9 +147,6 @@ impl<C: Send + Sync + 'static> Lane<C> {
                 conflicting.push(place);
                 continue;
             }
-            if delivery.has_history() {
-                returned.push(id);
-            }
             if produced.rows.is_some() {
                 with_rows.entry(delivery.envelope.kind.clone()).or_default().push((id, produced));
             }
@@ -155,9 +154,6 @@ impl<C: Send + Sync + 'static> Lane<C> {
         for (kind, outputs) in with_rows {
             let Found::Known(handler) = self.registry.find(&kind) else { continue };
             write_rows(handler, outputs, tx).await?;
-        }
-        if !returned.is_empty() {
-            tx.unbury(&returned).await?;
         }
         Ok(conflicting)
     }

@@ -13,6 +13,7 @@ mod housekeeping;
 mod jobs;
 mod layers;
 mod memory;
+mod model;
 mod outages;
 mod ownership;
 mod search;
