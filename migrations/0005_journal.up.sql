@@ -123,6 +123,40 @@ exception when invalid_text_representation then
 end
 $$;
 
+-- The dedup key with its window and mode, checked; null where there is none.
+create function tripsage.dedup_option(options jsonb) returns jsonb language plpgsql immutable as $$
+declare
+    dedup jsonb := options -> 'dedup';
+    name text;
+begin
+    if dedup is null or dedup = 'null'::jsonb then
+        return null;
+    end if;
+    if jsonb_typeof(dedup) <> 'object' then
+        raise exception 'the option `dedup` is %', dedup using errcode = '22023',
+            hint = 'expected an object such as {"key": "trip-7", "window_ms": 60000, "mode": "existing"}';
+    end if;
+    for name in select jsonb_object_keys(dedup) loop
+        if name not in ('key', 'window_ms', 'mode') then
+            raise exception 'the option `dedup` has no field `%`', name using errcode = '22023',
+                hint = 'the fields are key, window_ms, mode';
+        end if;
+    end loop;
+    if coalesce(octet_length(tripsage.text_option(dedup, 'key')), 0) not between 1 and 512 then
+        raise exception 'the key of `dedup` is %', coalesce(dedup -> 'key', 'null') using errcode = '22023',
+            hint = 'expected text of 1 to 512 bytes';
+    end if;
+    if tripsage.number_option(dedup, 'window_ms', 1, 315576000000) is null then
+        raise exception '`dedup` has no window_ms' using errcode = '22023', hint = 'expected how long the key lasts, milliseconds';
+    end if;
+    if coalesce(tripsage.text_option(dedup, 'mode'), 'reject') not in ('reject', 'existing', 'replace', 'debounce', 'throttle') then
+        raise exception 'the mode of `dedup` is %', dedup -> 'mode' using errcode = '22023',
+            hint = 'expected reject, existing, replace, debounce or throttle';
+    end if;
+    return dedup;
+end
+$$;
+
 -- Refuses what is no option, or has a wrong value that the other readers of options do not see.
 create function tripsage.check_options(options jsonb) returns void language plpgsql volatile as $$
 declare
