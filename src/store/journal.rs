@@ -79,7 +79,8 @@ insert into job_journal (id, queue, kind, envelope, priority, due_at, generation
 select n.id, n.queue, n.kind, n.envelope, n.priority, \
 coalesce(clock_timestamp() + n.delay_ms * interval '1 millisecond', to_timestamp(n.run_at_ms / 1000.0)), case when $8 then g.generation else 0 end \
 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::int2[], $6::bigint[], $7::bigint[]) \
-as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms), broker_generation g on conflict (id) do nothing";
+as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms), broker_generation g \
+on conflict (id) do update set envelope = excluded.envelope, due_at = excluded.due_at, generation = 0, accepted_at = now() where not $8";
 
 /// What came of a job whose row was committed later than its settlement, or written by hand.
 const SETTLED: &str = "\
@@ -87,7 +88,7 @@ const SETTLED: &str = "\
 or exists (select from dead_jobs d where d.id = j.id and d.redriven_at is null and d.died_at >= j.accepted_at))";
 
 impl Tx {
-    /// Journals jobs; one that is journaled already keeps its row.
+    /// Journals jobs. One that is journaled already keeps its row, unless Dragonfly shall not hold it: then it is brought anew.
     ///
     /// The generation is read by this statement: whoever says that Dragonfly holds them adds them after it, never before.
     ///

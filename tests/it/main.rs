@@ -9,6 +9,7 @@ mod dragonfly;
 mod embedders;
 mod housekeeping;
 mod jobs;
+mod journal;
 mod layers;
 mod memory;
 mod outages;
