@@ -15,7 +15,7 @@ use crate::{
     keys::Keys,
     placer::{Placer, ToPlace},
     shutdown::Shutdown,
-    store::{JOURNAL_CHANNEL, Notices, Store, StoreError, Tx, Unrelayed},
+    store::{Generation, JOURNAL_CHANNEL, Notices, Store, StoreError, Tx, Unrelayed},
     telemetry::metrics,
 };
 
@@ -92,7 +92,10 @@ impl Relay {
         let without: Vec<String> = self.held.keys().cloned().collect();
         let mut tx = self.store.begin().await?;
         // Read before anything is added: what this memory is given and then loses is marked with a number gone by.
-        let generation = tx.generation().await?.number;
+        let Generation { number: generation, nonce, .. } = tx.generation().await?;
+        if nonce.is_empty() {
+            return Ok(0); // no worker has met this Dragonfly: the reconciler begins a generation in a moment
+        }
         let batch = tx.unrelayed(generation, &without, BATCH).await?;
         if batch.is_empty() {
             return Ok(0);

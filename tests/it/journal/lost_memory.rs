@@ -10,7 +10,7 @@ use engine::{
 use harness::{Fixture, Proxy, RedisServer, authority, database, eventually};
 
 use super::{
-    Book, LEDGER, all_are_done_once, entries, journaled, journaling, until_the_journal_is_empty, worker,
+    Book, LEDGER, acquainted_worker, all_are_done_once, entries, journaled, journaling, until_the_journal_is_empty, worker,
 };
 
 async fn generation(fixture: &Fixture) -> i64 {
@@ -64,6 +64,7 @@ async fn a_server_that_goes_back_to_a_snapshot_runs_nothing_that_was_done_since(
     let mut server = RedisServer::start(&[]).await;
     let (fixture, book) = (Fixture::on(&server.url()).await, Book::open());
     let client = journaling(&fixture, &fixture.store).await;
+    acquainted_worker(&fixture, &book).await.stop().await; // the queue is registered
     let mut ids = client.submit_all(entries(20)).await.unwrap();
     assert_eq!(server.connect().await.ask(&["SAVE"]).await.unwrap(), "OK");
     let first = worker(&fixture, &book).await;
@@ -146,8 +147,7 @@ async fn while_postgres_is_away_nothing_is_accepted_and_nothing_runs() {
 async fn a_producers_transaction_that_is_open_while_the_memory_is_lost_loses_nothing() {
     let mut server = RedisServer::start(&[]).await;
     let (fixture, book) = (Fixture::on(&server.url()).await, Book::open());
-    let worker = worker(&fixture, &book).await;
-    eventually("a worker that met its server", || async { (generation(&fixture).await > 1).then_some(()) }).await;
+    let worker = acquainted_worker(&fixture, &book).await;
     let before = generation(&fixture).await;
     let mut job = entries(1).remove(0);
     job.envelope.options.journaled = true;
