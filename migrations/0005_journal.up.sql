@@ -2,7 +2,7 @@
 
 create table job_journal (
     id          uuid primary key,
-    queue       text        not null,
+    queue       text        not null check (queue ~ '^[a-z][a-z0-9_]{0,31}$'),
     kind        text        not null,
     envelope    bytea       not null,
     priority    smallint    not null default 2 check (priority between 1 and 3),
