@@ -11,6 +11,7 @@ mod embedders;
 mod enqueue;
 mod housekeeping;
 mod jobs;
+mod journal;
 mod layers;
 mod memory;
 mod model;
