@@ -178,7 +178,13 @@ impl Engine {
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
         drop(self.intake.spawn(Listener { subscriber, goodbyes: said }.run(self.intake.clone())));
-        let sampler = Sampler { connection: self.connection.clone(), store: store.clone(), clock, partitions: sampled };
+        let sampler = Sampler {
+            connection: self.connection.clone(),
+            store: store.clone(),
+            clock,
+            format: self.options.completion_format,
+            partitions: sampled,
+        };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
     }
