@@ -9,7 +9,11 @@
 //! 4. settlers settle what came of them, then end;
 //! 5. hearts stop, connections close.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -35,8 +39,10 @@ use crate::{
     reclaimer::Reclaimer,
     registrar::Registrar,
     registry::Registry,
+    retry_budget::{RetryBudget, RetryLimits},
     runner::Runner,
     sampler::Sampler,
+    settlement::SharedBudget,
     settler::{Lane, Settler},
     shutdown::Shutdown,
     slots::Slots,
@@ -74,6 +80,8 @@ pub struct Options {
     pub completion_retention: Duration,
     /// The most jobs a settlement.
     pub settle_batch: usize,
+    /// How much of each queue's work may be second tries.
+    pub retry_limits: RetryLimits,
 }
 
 /// Why a worker cannot start.
@@ -188,6 +196,8 @@ impl Engine {
         let options = &self.options;
         let worker: Arc<str> = Arc::from(options.worker.as_str());
         let (sender, outcomes) = mpsc::channel(2 * options.settle_batch);
+        let budget = RetryBudget::new(options.retry_limits, clock.now_ms());
+        let budget = Arc::new(SharedBudget(Mutex::new(budget)));
         let lane = Arc::new(Lane {
             registry: Arc::clone(registry),
             store: store.clone(),
@@ -201,6 +211,7 @@ impl Engine {
             },
             lease: options.lease,
             inline_result_bytes: options.inline_result_bytes,
+            budget: Arc::clone(&budget),
             shutdown: self.settling.clone(),
         });
         let settler = Settler { outcomes, lane, max_batch: options.settle_batch };
@@ -211,6 +222,7 @@ impl Engine {
             settler: sender,
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
+            budget,
             shutdown: self.intake.clone(),
         });
         let limits = Limits { max_payload_bytes: options.max_payload_bytes, max_crashes: options.max_crashes, worker };

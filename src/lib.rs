@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod partition;
 pub mod queue;
 pub mod retry;
+pub mod retry_budget;
 
 // edges
 pub mod broker;

@@ -14,8 +14,8 @@ use crate::{
     completion::Timings,
     handler::{Attempt, Handler, Outcomes, Payload, Produced},
     outcome::JobError,
-    retry::RetryPolicy,
-    settlement::{Circumstance, Delivery, Settlement, Verdict, after_failure},
+    retry::RetryTable,
+    settlement::{Circumstance, Delivery, Settlement, SharedBudget, Verdict, after_failure},
     shutdown::Shutdown,
     slots::{Slot, Slots},
     telemetry::metrics,
@@ -37,6 +37,7 @@ pub(crate) struct Runner<C> {
     pub(crate) settler: mpsc::Sender<Settlement>,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) worker: Arc<str>,
+    pub(crate) budget: Arc<SharedBudget>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -98,7 +99,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     async fn conclude(
         &self,
-        retry: RetryPolicy,
+        retry: RetryTable,
         started_ms: u64,
         outcomes: Result<Outcomes, Failure>,
         deliveries: Vec<(Delivery, Option<Slot>)>,
@@ -113,7 +114,10 @@ impl<C: Send + Sync + 'static> Runner<C> {
             metrics::job_ran(&delivery.holding.partition.queue, &delivery.envelope.kind, waited, ran);
             self.acquit(&delivery).await;
             let verdict = match outcome {
-                Ok(produced) => Verdict::Done(produced),
+                Ok(produced) => {
+                    self.budget.succeeded();
+                    Verdict::Done(produced)
+                }
                 Err(error) => self.failed(&error, &delivery, &retry),
             };
             self.settle(Settlement { delivery, retry, timings, verdict }).await;
@@ -121,8 +125,14 @@ impl<C: Send + Sync + 'static> Runner<C> {
         }
     }
 
-    fn failed(&self, error: &JobError, delivery: &Delivery, retry: &RetryPolicy) -> Verdict {
-        let at = Circumstance { now_ms: self.clock.now_ms(), worker: &self.worker, chance: fastrand::f64() };
+    fn failed(&self, error: &JobError, delivery: &Delivery, retry: &RetryTable) -> Verdict {
+        let at = Circumstance {
+            queue: &delivery.holding.partition.queue,
+            budget: &self.budget,
+            now_ms: self.clock.now_ms(),
+            worker: &self.worker,
+            chance: fastrand::f64(),
+        };
         let verdict = after_failure(error, &delivery.envelope.options, retry, &at);
         tracing::info!(job.id = %delivery.envelope.id, job.kind = %delivery.envelope.kind, attempt = delivery.attempt(), outcome = verdict.outcome(), ?error, "an attempt failed");
         verdict

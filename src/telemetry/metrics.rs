@@ -34,6 +34,12 @@ pub const METRICS: &[Documented] = &[
         "Jobs claimed from dead workers or handed back by leaving ones",
     ),
     ("tripsage_jobs_released_total", "counter", "queue", "Jobs handed back unstarted"),
+    (
+        "tripsage_retries_stretched_total",
+        "counter",
+        "queue",
+        "Retries that wait longer than their policy says because the queue's retry budget is exhausted",
+    ),
     ("tripsage_jobs_promoted_total", "counter", "queue", "Delayed and retrying jobs that became ready"),
     (
         "tripsage_settlements_total",
@@ -141,6 +147,11 @@ pub fn jobs_released(queue: &QueueName, n_jobs: usize) {
 /// Delayed jobs became ready.
 pub fn jobs_promoted(queue: &QueueName, n_jobs: usize) {
     counter!("tripsage_jobs_promoted_total", "queue" => queue.to_string()).increment(n_jobs as u64);
+}
+
+/// A retry waits longer than its policy says.
+pub fn retry_stretched(queue: &QueueName) {
+    counter!("tripsage_retries_stretched_total", "queue" => queue.to_string()).increment(1);
 }
 
 /// Deliveries were settled, or could not be.

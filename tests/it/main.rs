@@ -13,4 +13,5 @@ mod layers;
 mod memory;
 mod outages;
 mod ownership;
+mod retries;
 mod search;

@@ -8,6 +8,7 @@ use engine::{
     engine::{Engine, Options},
     queue::Queue,
     registry::Registry,
+    retry_budget::RetryLimits,
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 use uuid::Uuid;
@@ -29,6 +30,8 @@ pub struct WorkerOptions {
     pub max_payload_bytes: usize,
     /// How completions are written.
     pub format: Format,
+    /// How much may be second tries; plenty, so that it delays no test but its own.
+    pub retry_limits: RetryLimits,
 }
 
 impl Default for WorkerOptions {
@@ -40,6 +43,7 @@ impl Default for WorkerOptions {
             drain: Duration::from_secs(10),
             max_payload_bytes: 1 << 20,
             format: Format::MsgPack,
+            retry_limits: RetryLimits { ratio: 1.0, per_second: 10_000 },
         }
     }
 }
@@ -78,6 +82,7 @@ impl RunningWorker {
             scope: Scope::Global,
             completion_retention: Duration::from_secs(600),
             settle_batch: 512,
+            retry_limits: options.retry_limits,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, starting) = oneshot::channel();

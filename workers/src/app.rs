@@ -14,6 +14,7 @@ use engine::{
     job::QueueName,
     keys::Keys,
     queue::Queue,
+    retry_budget::RetryLimits,
     store::{Database, OLDEST_VECTOR, Store},
 };
 use secrecy::ExposeSecret;
@@ -153,6 +154,7 @@ impl App {
             scope: Scope::Global,
             completion_retention: worker.completion_retention,
             settle_batch: worker.settle_batch,
+            retry_limits: RetryLimits { ratio: worker.retry_budget_ratio, per_second: worker.retry_budget_per_second },
         })
     }
 
