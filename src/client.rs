@@ -173,7 +173,7 @@ impl Client {
             }
         }
         self.submitter.add_all(&keys, ready).await?;
-        Ok(self.submitter.schedule(&keys, &delayed).await?)
+        Ok(self.submitter.schedule(&keys, self.options.scope, &delayed).await?)
     }
 
     /// Submits one job and waits for its completion.

@@ -181,7 +181,9 @@ impl Engine {
         drop(self.intake.spawn(Registrar { connection, keys, queues: registered }.run(self.intake.clone())));
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
-        drop(self.intake.spawn(Listener { subscriber, goodbyes: said }.run(self.intake.clone())));
+        let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
+        let holdings = self.holdings.iter().map(by_tag).collect();
+        drop(self.intake.spawn(Listener { subscriber, goodbyes: said, holdings }.run(self.intake.clone())));
         let sampler = Sampler { connection: self.connection.clone(), store: store.clone(), clock, partitions: sampled };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())

@@ -1,9 +1,11 @@
 //! Hears what workers say to each other on the control channel.
 
+use std::{collections::HashMap, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{broker::Subscriber, shutdown::Shutdown};
+use crate::{broker::Subscriber, holding::Holding, shutdown::Shutdown};
 
 /// A word between workers, JSON on the control channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,12 +16,20 @@ pub enum Word {
         /// Which worker.
         worker: String,
     },
+    /// A job has become the earliest of those that wait in a partition: promoters that sleep longer wake up. Said by the
+    /// scripts that accept delayed jobs and retries.
+    Due {
+        /// The partition's tag.
+        partition: String,
+    },
 }
 
 /// Listens for this worker.
 pub(crate) struct Listener {
     pub(crate) subscriber: Subscriber,
     pub(crate) goodbyes: watch::Sender<u64>,
+    /// This worker's partitions by their tags.
+    pub(crate) holdings: HashMap<String, Arc<Holding>>,
 }
 
 impl Listener {
@@ -31,9 +41,28 @@ impl Listener {
                     tracing::debug!(worker, "a worker said goodbye");
                     self.goodbyes.send_modify(|n_goodbyes| *n_goodbyes += 1);
                 }
+                Some(Ok(Word::Due { partition })) => {
+                    if let Some(holding) = self.holdings.get(&partition) {
+                        holding.nudge();
+                    }
+                }
                 Some(Err(error)) => tracing::debug!(%error, "a word that this version does not know"),
                 None => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::{keys::Keys, partition::Tag};
+
+    #[test]
+    fn what_the_scripts_say_of_a_due_job_is_understood() {
+        let keys = Keys::new("tripsage:").partition(&Tag::parse("search~1x3").unwrap());
+        let word: Word = serde_json::from_str(&keys.due_word).unwrap();
+        assert_eq!(word, Word::Due { partition: "search~1x3".to_owned() });
     }
 }

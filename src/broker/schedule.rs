@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     MAX_PER_SCRIPT,
     connection::{self, BrokerError, Connection, text},
+    pubsub::Scope,
     script::Script,
 };
 use crate::{
@@ -50,10 +51,11 @@ pub(crate) fn with_lane(priority: Priority, envelope: &[u8]) -> Bytes {
 pub(super) async fn schedule(
     connection: &Connection,
     keys: &PartitionKeys,
-    jobs: &[Scheduled],
+    (scope, jobs): (Scope, &[Scheduled]),
 ) -> Result<(), BrokerError> {
     for some in jobs.chunks(MAX_PER_SCRIPT) {
-        let mut args = Vec::with_capacity(4 * some.len());
+        let mut args = Vec::with_capacity(3 + 4 * some.len());
+        args.extend([scope.publish(), &keys.words, &keys.due_word].map(text));
         for job in some {
             let (how, ms) = match job.due {
                 Due::At(ms) => ("at", u128::from(ms)),

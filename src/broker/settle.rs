@@ -96,9 +96,9 @@ impl Partition {
         debug_assert!(batch.len() <= MAX_PER_SCRIPT, "a script call stays short");
         let [high, normal, low] = self.lane_keys();
         let keys = &self.keys;
-        let keys =
+        let script_keys =
             [high, normal, low, &keys.later, &keys.later_jobs, &keys.crashes, &keys.dead, &keys.done, &keys.control];
-        let mut args = Vec::with_capacity(8 + 9 * batch.len());
+        let mut args = Vec::with_capacity(10 + 9 * batch.len());
         let retention = context.retention.as_millis().to_string();
         let publish = context.scope.publish();
         args.extend(
@@ -111,6 +111,8 @@ impl Partition {
                 &retention,
                 LETTER_FIELD,
                 BATCH_FIELD,
+                &keys.words,
+                &keys.due_word,
             ]
             .map(text),
         );
@@ -119,7 +121,7 @@ impl Partition {
         for &place in &sorted {
             args.extend(arguments(&batch[place]));
         }
-        let digits = SETTLE.run(&self.commands, &keys, args).await?;
+        let digits = SETTLE.run(&self.commands, &script_keys, args).await?;
         let digits = reply::bytes(&digits)
             .filter(|digits| digits.len() == batch.len())
             .ok_or_else(|| BrokerError::odd("settle", &digits))?;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     connection::{self, BrokerError, Connection, text},
     partition::EntryId,
+    pubsub::Scope,
     reply,
     schedule::{self, Scheduled},
 };
@@ -60,11 +61,11 @@ impl Submitter {
         Ok(())
     }
 
-    /// Accepts jobs that are to wait.
+    /// Accepts jobs that are to wait; workers hear of one that is due before all others, in channels of this scope.
     ///
     /// # Errors
     /// As [`Submitter::add`]; some may have been accepted.
-    pub async fn schedule(&self, keys: &PartitionKeys, jobs: &[Scheduled]) -> Result<(), BrokerError> {
-        schedule::schedule(&self.connection, keys, jobs).await
+    pub async fn schedule(&self, keys: &PartitionKeys, scope: Scope, jobs: &[Scheduled]) -> Result<(), BrokerError> {
+        schedule::schedule(&self.connection, keys, (scope, jobs)).await
     }
 }

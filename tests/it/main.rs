@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod delays;
 mod demo;
 mod docs;
 mod dragonfly;
