@@ -17,6 +17,7 @@ pub mod policy;
 pub mod queue;
 pub mod retry;
 pub mod retry_budget;
+pub mod schedule;
 
 // edges
 pub mod broker;
