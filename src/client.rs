@@ -4,7 +4,11 @@
 //! accepted all the same, and submitting it again then does no harm, for a job has one result.
 //! Never retries by itself what could be refused for a reason.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -17,8 +21,12 @@ use crate::{
     envelope::{Envelope, Options, encode_payload},
     handler::{BatchJob, Job},
     job::{JobId, Kind, QueueName},
+    journal::{self, Journal},
     keys::Keys,
     partition::{Tag, tags},
+    placer::Placer,
+    policy::{Durability, Policy},
+    store::{Store, StoreError},
 };
 
 /// A job to submit.
@@ -89,6 +97,19 @@ pub enum SubmitError {
         "submit a job: no answer, so it may or may not have been accepted; submitting the same id again is safe: {0}"
     )]
     Unknown(#[source] BrokerError),
+    /// The queue's jobs are journaled, and this client has no Postgres: it was not accepted.
+    #[error(
+        "submit a job: the jobs of the queue `{0}` are journaled, and this client knows no Postgres: give it one (`Client::with_journal`), or enqueue in SQL (`select tripsage.enqueue(…)`)"
+    )]
+    NoJournal(QueueName),
+    /// Postgres did not take it: it was not accepted.
+    #[error("submit a job: not journaled, so not accepted: {0}")]
+    NotJournaled(#[source] StoreError),
+    /// Postgres did not answer: it may or may not have been accepted. Submit the same again.
+    #[error(
+        "submit a job: no answer from Postgres, so it may or may not have been accepted; submitting the same id again is safe: {0}"
+    )]
+    MaybeJournaled(#[source] StoreError),
     /// No completion came in time. The job goes on.
     #[error("await a completion: none came within {0:?}; the job goes on, and its result will be in job_results")]
     TimedOut(Duration),
@@ -120,6 +141,9 @@ pub struct Client {
     connection: Connection,
     submitter: Submitter,
     queues: Mutex<Option<(Instant, QueueTags)>>,
+    policies: Mutex<Option<(Instant, BTreeMap<QueueName, Policy>)>>,
+    durability: Durability,
+    journal: Option<Journal>,
 }
 
 /// How long the list of partitions is believed.
@@ -132,7 +156,30 @@ impl Client {
     /// When the server cannot be reached or refuses.
     pub async fn connect(options: ClientOptions) -> Result<Self, BrokerError> {
         let connection = Connection::open(&options.address).await?;
-        Ok(Self { options, submitter: Submitter::new(connection.clone()), connection, queues: Mutex::default() })
+        Ok(Self {
+            submitter: Submitter::new(connection.clone()).publishing_in(options.scope),
+            options,
+            connection,
+            queues: Mutex::default(),
+            policies: Mutex::default(),
+            durability: Durability::default(),
+            journal: None,
+        })
+    }
+
+    /// The same with a Postgres, in which the jobs of journaled queues are accepted.
+    #[must_use]
+    pub fn with_journal(mut self, store: Store) -> Self {
+        let placer = Placer::new(self.connection.clone(), self.options.keys.clone());
+        self.journal = Some(Journal { store, placer });
+        self
+    }
+
+    /// The same for a fleet whose queues have this durability where no policy says otherwise.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 
     /// Submits one job.
@@ -150,8 +197,40 @@ impl Client {
     /// # Errors
     /// [`SubmitError`]; some of them may have been accepted.
     pub async fn submit_all(&self, submissions: Vec<Submission>) -> Result<Vec<JobId>, SubmitError> {
-        let queues = self.queues().await?;
         let ids = submissions.iter().map(|submission| submission.envelope.id).collect();
+        let (journaled, plain) = self.sorted(submissions).await?;
+        self.submit_plain(plain).await?;
+        self.submit_journaled(journaled).await?;
+        Ok(ids)
+    }
+
+    /// Those whose queue is journaled, and the others.
+    async fn sorted(&self, submissions: Vec<Submission>) -> Result<(Vec<Submission>, Vec<Submission>), SubmitError> {
+        let policies = self.policies().await?;
+        let durability = |queue: &QueueName| policies.get(queue).and_then(|policy| policy.durability);
+        let is_journaled =
+            |submission: &Submission| durability(&submission.queue).unwrap_or(self.durability) == Durability::Journaled;
+        Ok(submissions.into_iter().partition(is_journaled))
+    }
+
+    async fn submit_journaled(&self, submissions: Vec<Submission>) -> Result<(), SubmitError> {
+        let Some(first) = submissions.first() else { return Ok(()) };
+        let Some(journal) = &self.journal else { return Err(SubmitError::NoJournal(first.queue.clone())) };
+        match self.queues().await {
+            Ok(queues) => journal.accept(&queues, submissions).await,
+            Err(error) if error.kind() == BrokerErrorKind::Unreachable => {
+                tracing::warn!(%error, n_jobs = submissions.len(), "Dragonfly is away: jobs are accepted into the journal, the relay brings them");
+                journal::accept(&journal.store, submissions).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn submit_plain(&self, submissions: Vec<Submission>) -> Result<(), SubmitError> {
+        if submissions.is_empty() {
+            return Ok(());
+        }
+        let queues = self.queues().await?;
         let mut by_partition: HashMap<Tag, Vec<Submission>> = HashMap::new();
         let turn = fastrand::usize(..1 << 16);
         for (number, submission) in submissions.into_iter().enumerate() {
@@ -159,7 +238,7 @@ impl Client {
         }
         let added = by_partition.into_iter().map(|(tag, submissions)| self.add(tag, submissions));
         futures::future::try_join_all(added).await?;
-        Ok(ids)
+        Ok(())
     }
 
     async fn add(&self, tag: Tag, submissions: Vec<Submission>) -> Result<(), SubmitError> {
@@ -173,7 +252,7 @@ impl Client {
             }
         }
         self.submitter.add_all(&keys, ready).await?;
-        Ok(self.submitter.schedule(&keys, self.options.scope, &delayed).await?)
+        Ok(self.submitter.schedule(&keys, &delayed).await?)
     }
 
     /// Submits one job and waits for its completion.
@@ -220,6 +299,30 @@ impl Client {
         Ok(queues)
     }
 
+    /// What operators decided about queues, as known lately: from Postgres where there is one, for Dragonfly's copy goes
+    /// with its memory.
+    async fn policies(&self) -> Result<BTreeMap<QueueName, Policy>, BrokerError> {
+        let lately = self.policies.lock().expect("no code panics while it holds this lock").clone();
+        let (known, is_new) = match lately {
+            Some((since, policies)) => (Some(policies), since.elapsed() < QUEUES_KNOWN_FOR),
+            None => (None, false),
+        };
+        if let Some(known) = known.clone().filter(|_| is_new) {
+            return Ok(known);
+        }
+        let from_postgres = match &self.journal {
+            Some(journal) => journal.store.policies().await.ok().or(known),
+            None => None,
+        };
+        let policies = match from_postgres {
+            Some(policies) => policies,
+            None => broker::policies(&self.connection, &self.options.keys).await?,
+        };
+        let now = Some((Instant::now(), policies.clone()));
+        *self.policies.lock().expect("no code panics while it holds this lock") = now;
+        Ok(policies)
+    }
+
     /// The connection it submits over.
     pub fn connection(&self) -> &Connection {
         &self.connection
@@ -242,7 +345,7 @@ impl Client {
 }
 
 /// Partition 0 exists by convention, even before the first worker of the queue has started.
-fn choose(queues: &QueueTags, queue: &QueueName, turn: usize) -> Tag {
+pub(crate) fn choose(queues: &QueueTags, queue: &QueueName, turn: usize) -> Tag {
     match queues.get(queue) {
         Some(tags) if !tags.is_empty() => tags[turn % tags.len()].clone(),
         _ => tags(queue, 1, 1).swap_remove(0),

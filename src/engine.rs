@@ -33,12 +33,14 @@ use crate::{
     job::QueueName,
     keys::{Keys, PartitionKeys},
     listener::{Listener, Word},
-    partition::tags,
+    partition::{Tag, tags},
     promoter::Promoter,
     queue::Queue,
     reclaimer::Reclaimer,
+    reconciler::Reconciler,
     registrar::Registrar,
     registry::Registry,
+    relay::Relay,
     retry_budget::{RetryBudget, RetryLimits},
     runner::Runner,
     sampler::Sampler,
@@ -47,6 +49,8 @@ use crate::{
     shutdown::Shutdown,
     slots::Slots,
     store::Store,
+    sweeper::Sweeper,
+    ticker::Ticker,
 };
 
 /// How a worker works.
@@ -177,6 +181,7 @@ impl Engine {
                 self.holdings.push(holding);
             }
         }
+        self.start_journal(registry, store, registered.clone());
         let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
         drop(
             self.intake.spawn(
@@ -191,6 +196,28 @@ impl Engine {
         let sampler = Sampler { connection: self.connection.clone(), store: store.clone(), clock, partitions: sampled };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
+    }
+
+    fn start_journal<C: Send + Sync + 'static>(
+        &self,
+        registry: &Registry<C>,
+        store: &Store,
+        queues: Vec<(QueueName, Vec<Tag>)>,
+    ) {
+        let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+        let kinds = registry.specs().into_iter().map(|spec| (spec.kind.clone(), spec.queue.clone())).collect();
+        let reconciler = Reconciler {
+            connection: connection.clone(),
+            keys: keys.clone(),
+            store: store.clone(),
+            queues,
+            kinds,
+            max_payload_bytes: self.options.max_payload_bytes,
+        };
+        drop(self.intake.spawn(reconciler.run(self.intake.clone())));
+        drop(self.intake.spawn(Relay::new(connection, keys, store.clone()).run(self.intake.clone())));
+        drop(self.intake.spawn(Sweeper { store: store.clone() }.run(self.intake.clone())));
+        drop(self.intake.spawn(Ticker { store: store.clone() }.run(self.intake.clone())));
     }
 
     fn start_queue<C: Send + Sync + 'static>(

@@ -36,19 +36,26 @@ pub mod completions;
 mod consumer;
 pub mod dead_letters;
 mod executor;
+mod finder;
 pub mod handler;
 mod heart;
 mod holding;
+pub mod journal;
 pub mod listener;
+mod placer;
 mod promoter;
 mod reclaimer;
+mod reconciler;
 mod registrar;
 pub mod registry;
+mod relay;
 mod runner;
 mod sampler;
 mod settlement;
 mod settler;
 mod slots;
+mod sweeper;
+mod ticker;
 
 // assembly
 pub mod engine;

@@ -32,6 +32,13 @@ impl Sampler {
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
             let (open, idle) = self.store.connections();
             metrics::database_connections(open, idle);
+            match self.store.journal_backlog().await {
+                Ok(backlog) => metrics::journal_sampled(&backlog),
+                Err(error) => {
+                    metrics::role_failed("sampler");
+                    tracing::warn!(%error, "could not sample the journal");
+                }
+            }
             if let Err(error) = self.sample().await {
                 metrics::role_failed("sampler");
                 tracing::warn!(%error, "could not sample the queues");

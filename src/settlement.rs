@@ -52,7 +52,7 @@ impl Delivery {
     /// Whether an earlier hand-out may have left something behind: a result, a dead letter.
     pub(crate) fn has_history(&self) -> bool {
         let options = &self.envelope.options;
-        self.n_crashes > 0 || options.failed_attempts > 0 || options.n_redriven > 0
+        self.n_crashes > 0 || options.failed_attempts > 0 || options.n_redriven > 0 || options.journaled
     }
 }
 

@@ -6,6 +6,7 @@
 mod beat;
 mod connection;
 pub mod dead_letters;
+mod generation;
 mod govern;
 mod group;
 mod keyspace;
@@ -33,6 +34,7 @@ pub(crate) use self::schedule::with_lane;
 pub use self::{
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
+    generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
     keyspace::Expiring,
     partition::{Entry, EntryId, Partition},

@@ -21,12 +21,20 @@ const PIPELINE: usize = 1_000;
 #[derive(Clone)]
 pub struct Submitter {
     connection: Connection,
+    scope: Scope,
 }
 
 impl Submitter {
     /// Submits over this connection.
     pub fn new(connection: Connection) -> Self {
-        Self { connection }
+        Self { connection, scope: Scope::default() }
+    }
+
+    /// The same, publishing in channels of this scope.
+    #[must_use]
+    pub fn publishing_in(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
     }
 
     /// Adds one ready job.
@@ -61,11 +69,11 @@ impl Submitter {
         Ok(())
     }
 
-    /// Accepts jobs that are to wait; workers hear of one that is due before all others, in channels of this scope.
+    /// Accepts jobs that are to wait; workers hear of one that is due before all others.
     ///
     /// # Errors
     /// As [`Submitter::add`]; some may have been accepted.
-    pub async fn schedule(&self, keys: &PartitionKeys, scope: Scope, jobs: &[Scheduled]) -> Result<(), BrokerError> {
-        schedule::schedule(&self.connection, keys, (scope, jobs)).await
+    pub async fn schedule(&self, keys: &PartitionKeys, jobs: &[Scheduled]) -> Result<(), BrokerError> {
+        schedule::schedule(&self.connection, keys, (self.scope, jobs)).await
     }
 }

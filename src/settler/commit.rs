@@ -122,6 +122,10 @@ impl<C: Send + Sync + 'static> Lane<C> {
         if !dead.is_empty() {
             tx.bury(&dead).await?;
         }
+        let journaled: Vec<JobId> = batch.iter().filter_map(leaves_the_journal).collect();
+        if !journaled.is_empty() {
+            tx.unjournal(&journaled).await?;
+        }
         tx.commit().await?;
         self.adopt(batch, &conflicting).await
     }
@@ -189,7 +193,14 @@ async fn write_rows<C>(
 }
 
 fn needs_commit(settlement: &Settlement) -> bool {
-    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..))
+    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..)) || leaves_the_journal(settlement).is_some()
+}
+
+/// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it.
+fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
+    let envelope = &settlement.delivery.envelope;
+    let for_good = matches!(settlement.verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
+    (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 
 /// The drain deadline passed before Postgres answered.

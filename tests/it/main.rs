@@ -15,4 +15,5 @@ mod memory;
 mod outages;
 mod ownership;
 mod retries;
+mod schedules;
 mod search;

@@ -16,7 +16,7 @@ use engine::{
     retry_budget::RetryLimits,
     store::DeadFilter,
 };
-use harness::{Fixture, RunningWorker, WorkerOptions};
+use harness::{Fixture, RunningWorker, WorkerOptions, eventually};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -86,7 +86,7 @@ async fn the_class_of_an_error_decides_how_often_a_job_is_tried() {
     let [usual, busy, old, hopeless] = [("other", 9), ("busy", 9), ("old", 2_000), ("hopeless", 9)];
     let jobs = [usual, busy, old, hopeless].map(|(class, until)| job(class, until));
     let ids = fixture.client.submit_all(jobs.into()).await.unwrap();
-    assert_eq!(fixture.until_idle(&TRIES).await, 4, "all are given up");
+    eventually("all are given up", || async { (fixture.depth(&TRIES).await == (0, 4)).then_some(()) }).await;
     let runs = runs.0.lock().await;
     let n_runs: Vec<usize> = ids.iter().map(|id| runs[id].len()).collect();
     assert_eq!((n_runs[0], n_runs[1], n_runs[3]), (2, 6, 1));
@@ -108,6 +108,10 @@ async fn a_storm_of_failing_jobs_comes_back_no_faster_than_the_budget_and_all_of
     let options = WorkerOptions { retry_limits, ..WorkerOptions::default() };
     let worker = RunningWorker::start(&fixture, registry(), Arc::clone(&runs), options).await;
     fixture.client.submit_all((0..N_JOBS).map(|_| job("other", 2)).collect()).await.unwrap();
+    eventually("all are done", || async {
+        (fixture.number("select count(*) from job_results").await == N_JOBS as i64).then_some(())
+    })
+    .await;
     assert_eq!(fixture.until_idle(&TRIES).await, 0, "nothing is given up");
     let runs = runs.0.lock().await;
     assert!(runs.len() == N_JOBS && runs.values().all(|times| times.len() == 2), "each failed once, then succeeded");

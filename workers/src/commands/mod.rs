@@ -11,6 +11,7 @@ pub mod job;
 pub mod kinds;
 pub mod migrate;
 pub mod queues;
+pub mod schedule;
 pub mod schemas;
 pub mod servers;
 pub mod watch;
