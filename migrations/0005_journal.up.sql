@@ -2,7 +2,7 @@
 
 create table job_journal (
     id          uuid primary key,
-    queue       text        not null,
+    queue       text        not null check (queue ~ '^[a-z][a-z0-9_]{0,31}$'),
     kind        text        not null,
     envelope    bytea       not null,
     priority    smallint    not null default 2 check (priority between 1 and 3),
@@ -21,7 +21,7 @@ comment on column job_journal.generation is
 create index job_journal_to_relay on job_journal (generation, id);
 
 create table broker_generation (
-    only           boolean primary key default true check (only),
+    single         boolean primary key default true check (single),
     generation     bigint      not null,
     nonce          text        not null,
     replication_id text        not null,
@@ -61,16 +61,16 @@ create function tripsage.kinds_like(name text) returns text language sql stable 
 $$;
 
 -- A whole number out of the options; null where there is none.
-create function tripsage.number_option(options jsonb, name text, least bigint, most bigint) returns bigint language plpgsql immutable as $$
+create function tripsage.number_option(options jsonb, name text, smallest bigint, largest bigint) returns bigint language plpgsql immutable as $$
 declare
     value jsonb := options -> name;
 begin
     if value is null or value = 'null'::jsonb then
         return null;
     end if;
-    if jsonb_typeof(value) <> 'number' or value::text !~ '^[0-9]{1,18}$' or value::text::bigint not between least and most then
+    if jsonb_typeof(value) <> 'number' or value::text !~ '^[0-9]{1,18}$' or value::text::bigint not between smallest and largest then
         raise exception 'the option `%` is %', name, value
-            using errcode = '22023', hint = format('expected a whole number from %s to %s', least, most);
+            using errcode = '22023', hint = format('expected a whole number from %s to %s', smallest, largest);
     end if;
     return value::text::bigint;
 end
@@ -92,7 +92,7 @@ end
 $$;
 
 -- When the job is due: run_at (a timestamp, or milliseconds since 1970) or delay_ms; null for at once.
-create function tripsage.due_option(options jsonb) returns timestamptz language plpgsql stable as $$
+create function tripsage.due_option(options jsonb) returns timestamptz language plpgsql volatile as $$
 declare
     at_text text;
     delay_ms bigint := tripsage.number_option(options, 'delay_ms', 0, 315576000000);

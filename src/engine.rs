@@ -215,7 +215,7 @@ impl Engine {
             max_payload_bytes: self.options.max_payload_bytes,
         };
         drop(self.intake.spawn(reconciler.run(self.intake.clone())));
-        drop(self.intake.spawn(Relay::new(connection, keys, store.clone()).run(self.intake.clone())));
+        drop(self.intake.spawn(Relay::new(connection, keys, self.options.scope, store.clone()).run(self.intake.clone())));
         drop(self.intake.spawn(Sweeper { store: store.clone() }.run(self.intake.clone())));
         drop(self.intake.spawn(Ticker { store: store.clone() }.run(self.intake.clone())));
     }

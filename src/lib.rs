@@ -40,7 +40,6 @@ mod finder;
 pub mod handler;
 mod heart;
 mod holding;
-pub mod journal;
 pub mod listener;
 mod placer;
 mod promoter;

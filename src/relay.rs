@@ -10,12 +10,12 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    broker::{BrokerError, Connection, Due, QueueTags, registered},
-    job::QueueName,
+    broker::{BrokerError, Connection, Enqueued, QueueTags, Scope, registered},
+    job::JobId,
     keys::Keys,
-    placer::{Placer, ToPlace},
+    placer::Placer,
     shutdown::Shutdown,
-    store::{JOURNAL_CHANNEL, Notices, Store, StoreError, Tx, Unrelayed},
+    store::{Generation, JOURNAL_CHANNEL, Notices, Store, StoreError, Tx, Unrelayed},
     telemetry::metrics,
 };
 
@@ -25,8 +25,11 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Jobs of one transaction.
 const BATCH: u32 = 500;
 
-/// How long a queue is left alone whose name cannot be read.
-const LEFT_ALONE: Duration = Duration::from_secs(60);
+/// How long a queue is left alone that is closed, at most: an operator may open it at any time.
+const CLOSED: Duration = Duration::from_secs(2);
+
+/// How long a queue is left alone that the server's memory has no room for.
+const FULL: Duration = Duration::from_millis(500);
 
 /// Brings journaled jobs of every queue.
 pub(crate) struct Relay {
@@ -49,8 +52,8 @@ enum RelayError {
 }
 
 impl Relay {
-    pub(crate) fn new(connection: Connection, keys: Keys, store: Store) -> Self {
-        let placer = Placer::new(connection.clone(), keys.clone());
+    pub(crate) fn new(connection: Connection, keys: Keys, scope: Scope, store: Store) -> Self {
+        let placer = Placer { connection: connection.clone(), keys: keys.clone(), scope };
         let notices = store.notices(JOURNAL_CHANNEL);
         Self { connection, keys, store, placer, notices, held: HashMap::new() }
     }
@@ -92,7 +95,10 @@ impl Relay {
         let without: Vec<String> = self.held.keys().cloned().collect();
         let mut tx = self.store.begin().await?;
         // Read before anything is added: what this memory is given and then loses is marked with a number gone by.
-        let generation = tx.generation().await?.number;
+        let Generation { number: generation, nonce, .. } = tx.generation().await?;
+        if nonce.is_empty() {
+            return Ok(0); // no worker has met this Dragonfly: the reconciler begins a generation in a moment
+        }
         let batch = tx.unrelayed(generation, &without, BATCH).await?;
         if batch.is_empty() {
             return Ok(0);
@@ -113,25 +119,36 @@ impl Relay {
         (tx, generation): (&mut Tx, i64),
     ) -> Result<usize, RelayError> {
         let (settled, open): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| job.settled);
-        if !settled.is_empty() {
-            tx.unjournal(&settled.iter().map(|job| job.id).collect::<Vec<_>>()).await?;
-        }
-        let jobs: Vec<ToPlace> = open.into_iter().filter_map(|job| self.to_place(job)).collect();
-        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
-        self.placer.place(queues, jobs).await?;
-        tx.relayed(&ids, generation).await?;
-        Ok(ids.len())
-    }
-
-    fn to_place(&mut self, job: Unrelayed) -> Option<ToPlace> {
-        let Unrelayed { id, queue, priority, wait, envelope, .. } = job;
-        match queue.parse::<QueueName>() {
-            Ok(queue) => Some(ToPlace { id, queue, priority, due: wait.map(Due::In), envelope }),
-            Err(error) => {
-                tracing::error!(%error, job.id = %id, "a row of job_journal names no queue; it is left where it is");
-                self.held.insert(queue, Instant::now() + LEFT_ALONE);
-                None
+        let mut gone: Vec<JobId> = settled.iter().map(|job| job.id).collect();
+        let (mut brought, mut duplicates) = (Vec::new(), Vec::new());
+        for (id, queue, verdict) in self.placer.place(queues, open).await? {
+            match verdict {
+                Enqueued::Accepted => brought.push(id),
+                Enqueued::Replaced(other) => {
+                    brought.push(id);
+                    gone.push(other);
+                }
+                Enqueued::Existing(owner) | Enqueued::Duplicate(owner) => duplicates.push((id, owner)),
+                Enqueued::Busy(wait) => self.hold(queue, wait),
+                Enqueued::Closed => self.hold(queue, CLOSED),
+                Enqueued::OutOfMemory => self.hold(queue, FULL),
             }
         }
+        tx.relayed(&brought, generation).await?;
+        if !gone.is_empty() {
+            tx.unjournal(&gone).await?;
+        }
+        if !duplicates.is_empty() {
+            tx.give_way(&duplicates).await?;
+        }
+        Ok(brought.len())
+    }
+
+    /// Leaves a queue alone that takes nothing now, so that it does not stand in the way of the others.
+    fn hold(&mut self, queue: String, wait: Duration) {
+        if !self.held.contains_key(&queue) {
+            tracing::debug!(queue, ?wait, "a queue takes no journaled jobs now; they wait");
+        }
+        self.held.insert(queue, Instant::now() + wait.min(CLOSED));
     }
 }

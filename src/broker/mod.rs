@@ -6,6 +6,8 @@
 mod beat;
 mod connection;
 pub mod dead_letters;
+mod enqueue;
+mod free;
 mod generation;
 mod govern;
 mod group;
@@ -21,7 +23,6 @@ mod release;
 pub mod replay;
 mod reply;
 pub mod sampling;
-mod schedule;
 mod script;
 mod settle;
 mod strays;
@@ -30,10 +31,12 @@ mod suspects;
 mod take;
 mod version;
 
-pub(crate) use self::schedule::with_lane;
+pub(crate) use self::enqueue::with_lane;
 pub use self::{
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
+    enqueue::{Door, Due, Enqueue, Enqueued},
+    free::free,
     generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
     keyspace::Expiring,
@@ -46,7 +49,6 @@ pub use self::{
     release::Held,
     replay::Replayed,
     sampling::Depths,
-    schedule::{Due, Scheduled},
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
     version::ServerVersion,

@@ -1,13 +1,11 @@
-//! Puts jobs into partitions: ready ones by XADD, delayed ones by the script.
+//! Puts ready jobs into partitions of queues without budgets: a plain XADD each, as any producer may.
 
 use bytes::Bytes;
 
 use super::{
     connection::{self, BrokerError, Connection, text},
     partition::EntryId,
-    pubsub::Scope,
     reply,
-    schedule::{self, Scheduled},
 };
 use crate::{
     job::Priority,
@@ -21,20 +19,12 @@ const PIPELINE: usize = 1_000;
 #[derive(Clone)]
 pub struct Submitter {
     connection: Connection,
-    scope: Scope,
 }
 
 impl Submitter {
     /// Submits over this connection.
     pub fn new(connection: Connection) -> Self {
-        Self { connection, scope: Scope::default() }
-    }
-
-    /// The same, publishing in channels of this scope.
-    #[must_use]
-    pub fn publishing_in(mut self, scope: Scope) -> Self {
-        self.scope = scope;
-        self
+        Self { connection }
     }
 
     /// Adds one ready job.
@@ -67,13 +57,5 @@ impl Submitter {
             self.connection.call_all("XADD", jobs.by_ref().take(PIPELINE)).await?;
         }
         Ok(())
-    }
-
-    /// Accepts jobs that are to wait; workers hear of one that is due before all others.
-    ///
-    /// # Errors
-    /// As [`Submitter::add`]; some may have been accepted.
-    pub async fn schedule(&self, keys: &PartitionKeys, jobs: &[Scheduled]) -> Result<(), BrokerError> {
-        schedule::schedule(&self.connection, keys, (self.scope, jobs)).await
     }
 }

@@ -58,6 +58,8 @@ pub struct Unrelayed {
     pub wait: Option<Duration>,
     /// It has a result or a dead letter: there is nothing to bring.
     pub settled: bool,
+    /// Dragonfly had it before: it is brought back.
+    pub again: bool,
     /// The job as it enters its stream.
     pub envelope: Bytes,
 }
@@ -79,7 +81,15 @@ insert into job_journal (id, queue, kind, envelope, priority, due_at, generation
 select n.id, n.queue, n.kind, n.envelope, n.priority, \
 coalesce(clock_timestamp() + n.delay_ms * interval '1 millisecond', to_timestamp(n.run_at_ms / 1000.0)), case when $8 then g.generation else 0 end \
 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::int2[], $6::bigint[], $7::bigint[]) \
-as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms), broker_generation g on conflict (id) do nothing";
+as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms), broker_generation g \
+on conflict (id) do update set envelope = excluded.envelope, due_at = excluded.due_at, generation = 0, accepted_at = now() where not $8";
+
+const GIVE_WAY: &str = "\
+with gone as (delete from job_journal j using unnest($1::uuid[], $2::uuid[]) as n (id, owner) where j.id = n.id \
+returning j.id, j.queue, j.kind, j.accepted_at, n.owner) \
+insert into job_results (id, queue, kind, attempt, result, worker, queued_at, started_at, finished_at, status) \
+select id, queue, kind, 0, jsonb_build_object('duplicate_of', owner), '', accepted_at, now(), now(), 'cancelled' from gone \
+on conflict (id) do nothing";
 
 /// What came of a job whose row was committed later than its settlement, or written by hand.
 const SETTLED: &str = "\
@@ -87,7 +97,7 @@ const SETTLED: &str = "\
 or exists (select from dead_jobs d where d.id = j.id and d.redriven_at is null and d.died_at >= j.accepted_at))";
 
 impl Tx {
-    /// Journals jobs; one that is journaled already keeps its row.
+    /// Journals jobs. One that is journaled already keeps its row, unless Dragonfly shall not hold it: then it is brought anew.
     ///
     /// The generation is read by this statement: whoever says that Dragonfly holds them adds them after it, never before.
     ///
@@ -124,6 +134,24 @@ impl Tx {
         self.execute(statement("delete from job_journal where id = any($1)").bind(uuids(ids))).await
     }
 
+    /// Takes back rows that this very transaction made; those that were there before stay.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn take_back(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
+        let back = statement("delete from job_journal where id = any($1) and xmin = pg_current_xact_id()::xid");
+        self.execute(back.bind(uuids(ids))).await.map(drop)
+    }
+
+    /// Settles journaled jobs for which another one stands by its dedup key: each is cancelled, and its result names the other.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn give_way(&mut self, jobs: &[(JobId, JobId)]) -> Result<(), StoreError> {
+        let (ids, owners): (Vec<_>, Vec<_>) = jobs.iter().map(|(id, owner)| (id.0, owner.0)).unzip();
+        self.execute(statement(GIVE_WAY).bind(ids).bind(owners)).await.map(drop)
+    }
+
     /// Jobs that `generation` of Dragonfly's memory does not hold, at most `limit`, locked; those that another
     /// relay has locked are passed over, and so are the queues `without`.
     ///
@@ -136,7 +164,7 @@ impl Tx {
         limit: u32,
     ) -> Result<Vec<Unrelayed>, StoreError> {
         let select = super::built(format!(
-            "select id, queue, priority, envelope, \
+            "select id, queue, priority, envelope, generation > 0 as again, \
              ceil(extract(epoch from due_at - clock_timestamp()) * 1000)::bigint as wait_ms, {SETTLED} as settled \
              from job_journal j where generation < $1 and queue <> all($2) order by generation, id limit $3 for update of j skip locked"
         ));
@@ -219,6 +247,7 @@ fn unrelayed(row: &Row) -> Result<Unrelayed, StoreError> {
         priority: Priority::from_lane(u8::try_from(row.get::<i16>("priority")?).unwrap_or_default()),
         wait: wait_ms.map(Duration::from_millis),
         settled: row.get("settled")?,
+        again: row.get("again")?,
         envelope: Bytes::from(row.get::<Vec<u8>>("envelope")?),
     })
 }
