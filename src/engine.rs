@@ -28,6 +28,7 @@ use crate::{
     completion::Format,
     consumer::Consumer,
     executor::Executor,
+    expirer::Expirer,
     heart::Heart,
     holding::Holding,
     job::QueueName,
@@ -84,6 +85,8 @@ pub struct Options {
     pub completion_retention: Duration,
     /// The most jobs a settlement.
     pub settle_batch: usize,
+    /// After how long dead letters are forgotten; none keeps them.
+    pub dead_retention: Option<Duration>,
     /// How much of each queue's work may be second tries.
     pub retry_limits: RetryLimits,
 }
@@ -215,8 +218,15 @@ impl Engine {
             max_payload_bytes: self.options.max_payload_bytes,
         };
         drop(self.intake.spawn(reconciler.run(self.intake.clone())));
-        drop(self.intake.spawn(Relay::new(connection, keys, self.options.scope, store.clone()).run(self.intake.clone())));
+        drop(
+            self.intake.spawn(Relay::new(connection, keys, self.options.scope, store.clone()).run(self.intake.clone())),
+        );
         drop(self.intake.spawn(Sweeper { store: store.clone() }.run(self.intake.clone())));
+        if let Some(retention) = self.options.dead_retention {
+            let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+            let expirer = Expirer { connection, keys, store: store.clone(), retention };
+            drop(self.intake.spawn(expirer.run(self.intake.clone())));
+        }
         drop(self.intake.spawn(Ticker { store: store.clone() }.run(self.intake.clone())));
     }
 

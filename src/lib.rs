@@ -36,6 +36,7 @@ pub mod completions;
 mod consumer;
 pub mod dead_letters;
 mod executor;
+mod expirer;
 mod finder;
 pub mod handler;
 mod heart;

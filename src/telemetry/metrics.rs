@@ -47,6 +47,12 @@ pub const METRICS: &[Documented] = &[
         "outcome",
         "Slots of schedules that passed: fired (a job was accepted) or skipped (missed, and left out by the policy)",
     ),
+    (
+        "tripsage_dead_letters_expired_total",
+        "counter",
+        "queue",
+        "Dead letters forgotten because they were older than TRIPSAGE_WORKER_DEAD_RETENTION_DAYS",
+    ),
     ("tripsage_jobs_promoted_total", "counter", "queue", "Delayed and retrying jobs that became ready"),
     (
         "tripsage_settlements_total",
@@ -179,6 +185,11 @@ pub fn retry_stretched(queue: &QueueName) {
 pub fn schedule_slots(n_fired: usize, n_skipped: usize) {
     counter!("tripsage_schedule_slots_total", "outcome" => "fired").increment(n_fired as u64);
     counter!("tripsage_schedule_slots_total", "outcome" => "skipped").increment(n_skipped as u64);
+}
+
+/// Dead letters were forgotten for their age.
+pub fn dead_letters_expired(queue: &QueueName, n_letters: usize) {
+    counter!("tripsage_dead_letters_expired_total", "queue" => queue.to_string()).increment(n_letters as u64);
 }
 
 /// Deliveries were settled, or could not be.

@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod dead;
 mod delays;
 mod demo;
 mod docs;

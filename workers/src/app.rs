@@ -154,6 +154,8 @@ impl App {
             scope: Scope::Global,
             completion_retention: worker.completion_retention,
             settle_batch: worker.settle_batch,
+            dead_retention: (worker.dead_retention_days > 0)
+                .then(|| std::time::Duration::from_secs(u64::from(worker.dead_retention_days) * 86_400)),
             retry_limits: RetryLimits { ratio: worker.retry_budget_ratio, per_second: worker.retry_budget_per_second },
         })
     }

@@ -286,10 +286,17 @@ pub enum DeadCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show one dead job: its payload and every attempt's error
+    /// Show dead jobs whole, the latest first: payload, trace, every attempt's worker and chain of errors
     Show {
-        /// Which job
-        id: JobId,
+        /// Which job; or filters
+        #[arg(value_name = "ID", conflicts_with = "id")]
+        job: Option<JobId>,
+        /// Which
+        #[command(flatten)]
+        filter: DeadArgs,
+        /// At most this many
+        #[arg(long, default_value_t = 10)]
+        limit: u32,
         /// JSON for scripts
         #[arg(long)]
         json: bool,
