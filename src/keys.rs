@@ -85,7 +85,12 @@ pub const KEYS: &[Documented] = &[
     ("tripsage:done:job:<id>", "channel", "the completion of a job that asked: `notify: [\"job\"]`", "–"),
     ("tripsage:done:user:<user>", "channel", "completions of a user's jobs that asked: `notify: [\"user\"]`", "–"),
     ("tripsage:done:reply:<name>", "channel", "completions of jobs that asked: `notify: [\"reply:<name>\"]`", "–"),
-    ("tripsage:control", "channel", "words between workers, such as goodbye, JSON", "–"),
+    (
+        "tripsage:control",
+        "channel",
+        "words between workers, JSON: goodbye; due, where a delayed job has become the earliest",
+        "–",
+    ),
 ];
 
 const ENTRIES: &str = "never trimmed; an entry goes in the step that acknowledges it";
@@ -183,6 +188,8 @@ impl Keys {
             dead: key("dead"),
             done: key("done"),
             control: key("control"),
+            words: self.control_channel(),
+            due_word: format!("{{\"word\":\"due\",\"partition\":\"{tag}\"}}"),
         }
     }
 
@@ -217,6 +224,10 @@ pub struct PartitionKeys {
     pub done: String,
     /// hash: the sequence number of the last completion; since when every heart could be recorded, in ms of the server's clock.
     pub control: String,
+    /// channel: words between workers, the same for all partitions.
+    pub words: String,
+    /// What is said there when a job becomes the earliest of those that wait: [`crate::listener::Word::Due`] in JSON.
+    pub due_word: String,
 }
 
 impl PartitionKeys {

@@ -44,10 +44,9 @@ impl<C: Send + Sync + 'static> Lane<C> {
     /// Where our heart was not heard lately, somebody may have claimed our deliveries: asks the server which are ours.
     async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let now = Instant::now();
-        let (mut ours, stale): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|Settlement { delivery, .. }| {
-                delivery.holding.is_fresh(&delivery.held, now, self.lease)
-            });
+        let (mut ours, stale): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|Settlement { delivery, .. }| delivery.holding.is_fresh(&delivery.held, now, self.lease));
         let mut owned = HashSet::new();
         let mut asked = HashSet::new();
         for settlement in &stale {
@@ -103,8 +102,13 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn halve(&self, batch: &mut [Settlement], error: &StoreError) -> Result<(), GivenUp> {
         if let [single] = batch {
-            let at =
-                Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
+            let at = Circumstance {
+                queue: &single.delivery.holding.partition.queue,
+                budget: &self.budget,
+                now_ms: self.clock.now_ms(),
+                worker: &self.context.consumer,
+                chance: fastrand::f64(),
+            };
             tracing::error!(job.id = %single.delivery.envelope.id, %error, "Postgres refuses this job's rows");
             let refused = JobError::retry(format!("Postgres refuses its rows: {error}")).class("rows");
             single.verdict = after_failure(&refused, &single.delivery.envelope.options, &single.retry, &at);

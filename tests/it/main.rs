@@ -4,6 +4,8 @@
 mod cache;
 mod cli;
 mod control;
+mod dead;
+mod delays;
 mod demo;
 mod docs;
 mod dragonfly;
@@ -17,4 +19,6 @@ mod memory;
 mod model;
 mod outages;
 mod ownership;
+mod retries;
+mod schedules;
 mod search;

@@ -210,8 +210,10 @@ fn take(next: &mut State, worker: usize, job: usize, id: u8) {
 
 /// The executor's and the runner's steps with what is in hand.
 fn run(next: &mut State, action: Action) -> Option<()> {
-    let (Action::Look { worker } | Action::BeginAlone { worker } | Action::Say { worker, .. } | Action::Acquit { worker }) =
-        action
+    let (Action::Look { worker }
+    | Action::BeginAlone { worker }
+    | Action::Say { worker, .. }
+    | Action::Acquit { worker }) = action
     else {
         return None;
     };
