@@ -37,10 +37,9 @@ impl<C: Send + Sync + 'static> Lane<C> {
     /// Where our heart was not heard lately, somebody may have claimed our deliveries: asks the server which are ours.
     async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let now = Instant::now();
-        let (mut ours, stale): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|Settlement { delivery, .. }| {
-                delivery.holding.is_fresh(&delivery.held, now, self.lease)
-            });
+        let (mut ours, stale): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|Settlement { delivery, .. }| delivery.holding.is_fresh(&delivery.held, now, self.lease));
         let mut owned = HashSet::new();
         let mut asked = HashSet::new();
         for settlement in &stale {

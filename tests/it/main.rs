@@ -16,3 +16,4 @@ mod model;
 mod outages;
 mod ownership;
 mod search;
+mod sequences;

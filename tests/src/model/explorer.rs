@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     actions::{Action, Told, possible},
-    properties::{Property, all_settled, broken_in, broken_by, witnessed, Sight},
+    properties::{Property, Sight, all_settled, broken_by, broken_in, witnessed},
     service::Service,
     state::State,
 };
@@ -65,7 +65,8 @@ struct Search {
 /// # Errors
 /// The first promise that is broken.
 pub fn explore(service: Service, start: State) -> Result<Explored, Box<Counterexample>> {
-    let mut search = Search { service, nodes: Vec::new(), numbers: HashMap::default(), ours: Vec::new(), seen: Explored::default() };
+    let mut search =
+        Search { service, nodes: Vec::new(), numbers: HashMap::default(), ours: Vec::new(), seen: Explored::default() };
     search.visit(start, 0, Action::Notice);
     let (mut at, mut actions) = (0, Vec::new());
     while at < search.nodes.len() {

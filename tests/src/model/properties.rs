@@ -131,9 +131,8 @@ pub fn witnessed(before: &State, action: Action, after: &State) -> Option<Sight>
     let delivery = before.workers[worker].hand?;
     let known = before.job(&delivery);
     match (action, step) {
-        (Action::Ask { .. }, _) => {
-            (known.entry(delivery.entry).is_some() && after.workers[worker].hand.is_none()).then_some(Sight::ZombieRefused)
-        }
+        (Action::Ask { .. }, _) => (known.entry(delivery.entry).is_some() && after.workers[worker].hand.is_none())
+            .then_some(Sight::ZombieRefused),
         (Action::Commit { .. }, Step::Ours(Verdict::Done)) if known.result => Some(Sight::ZombieConflicts),
         (Action::Settle { .. }, Step::Committed(verdict)) if before.owns(worker, &delivery) => match verdict {
             Verdict::Known => Some(Sight::DuplicateResolved),

@@ -127,7 +127,9 @@ impl Service {
         let Step::Told(verdict) = delivery.step else { return None };
         let unbroken = !silent && (!delivery.gap || self == Self::TrustsTheHeart);
         let ours = unbroken || next.owns(worker, &delivery);
-        let commits = matches!(verdict, Verdict::Done | Verdict::Dead) && self != Self::AcknowledgesFirst;
+        let journaled = next.job(&delivery).durability != Durability::Memory;
+        let commits = matches!(verdict, Verdict::Done | Verdict::Dead) || (verdict == Verdict::Known && journaled);
+        let commits = commits && self != Self::AcknowledgesFirst;
         let step = if commits { Step::Ours(verdict) } else { Step::Committed(verdict) };
         next.workers[worker].hand = ours.then_some(Delivery { step, ..delivery });
         Some(())
@@ -210,8 +212,10 @@ fn take(next: &mut State, worker: usize, job: usize, id: u8) {
 
 /// The executor's and the runner's steps with what is in hand.
 fn run(next: &mut State, action: Action) -> Option<()> {
-    let (Action::Look { worker } | Action::BeginAlone { worker } | Action::Say { worker, .. } | Action::Acquit { worker }) =
-        action
+    let (Action::Look { worker }
+    | Action::BeginAlone { worker }
+    | Action::Say { worker, .. }
+    | Action::Acquit { worker }) = action
     else {
         return None;
     };
