@@ -14,7 +14,7 @@ use engine::{
     partition::tags,
 };
 use fred::{clients::Client, interfaces::LuaInterface, prelude::ClientLike, types::config::Config};
-use harness::Fixture;
+use harness::{Fixture, eventually};
 use proptest::{
     prelude::*,
     test_runner::{Config as Cases, TestRunner},
@@ -241,8 +241,7 @@ impl Corner {
             }
             Step::Reclaim { by } => self.reclaim(CONSUMERS[*by]).await,
             Step::Promote => {
-                let promoted = self.partition.promote().await.unwrap();
-                assert_eq!(promoted.n_moved, self.reference.due.len());
+                self.promote().await;
                 for id in std::mem::take(&mut self.reference.due) {
                     let Some(Place::Later(lane)) = self.reference.jobs.remove(&id) else { panic!("it waits") };
                     self.reference.jobs.insert(id, Place::Ready(lane));
@@ -252,6 +251,19 @@ impl Corner {
         self.look().await;
         assert_eq!(self.seen.jobs, self.reference.jobs, "after {step:?}");
         assert_eq!(self.seen.alone, self.reference.alone, "after {step:?}");
+    }
+
+    /// All that is due, and nothing else; the clock may have to move on by a millisecond.
+    async fn promote(&mut self) {
+        let (n_due, mut n_moved) = (self.reference.due.len(), 0);
+        while n_moved < n_due {
+            n_moved += eventually("what is due", async || {
+                let promoted = self.partition.promote().await.unwrap();
+                (promoted.n_moved > 0).then_some(promoted.n_moved)
+            })
+            .await;
+        }
+        assert_eq!(n_moved + self.partition.promote().await.unwrap().n_moved, n_due);
     }
 
     async fn submit(&mut self, lane: Priority) {
@@ -389,7 +401,7 @@ fn any_sequence_of_calls_leaves_every_job_in_exactly_one_place() {
         drop(observer.init().await.unwrap());
         (fixture, observer)
     });
-    let mut runner = TestRunner::new(Cases { cases: 64, failure_persistence: None, ..Cases::default() });
+    let mut runner = TestRunner::new(Cases { cases: 32, failure_persistence: None, ..Cases::default() });
     let outcome = runner.run(&steps(), |steps| {
         runtime.block_on(async {
             let mut corner = Corner::new(&fixture, &observer).await;
