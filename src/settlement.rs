@@ -55,6 +55,8 @@ pub(crate) enum Verdict {
     Retry(Duration, AttemptError),
     /// It runs again after the wait, at no cost.
     Snooze(Duration),
+    /// The word came that it is cancelled: Postgres is asked whether that is so.
+    Cancelled,
     /// To the dead letters.
     Dead(Status, AttemptError),
 }
@@ -67,6 +69,7 @@ impl Verdict {
             Self::Known(_) => "known",
             Self::Retry(..) => "retried",
             Self::Snooze(_) => "snoozed",
+            Self::Cancelled => "cancelled",
             Self::Dead(status, _) => status.as_str(),
         }
     }

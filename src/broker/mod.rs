@@ -8,6 +8,7 @@ mod connection;
 pub mod dead_letters;
 mod enqueue;
 mod free;
+mod generation;
 mod govern;
 mod group;
 mod keyspace;
@@ -36,6 +37,7 @@ pub use self::{
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
     free::free,
+    generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
     keyspace::Expiring,
     partition::{Entry, EntryId, Partition},
@@ -49,6 +51,7 @@ pub use self::{
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
+    take::Taken,
     version::ServerVersion,
 };
 

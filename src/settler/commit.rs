@@ -23,6 +23,13 @@ impl<C: Send + Sync + 'static> Lane<C> {
     /// Commits what has to be committed; gives what may be acknowledged now.
     pub(super) async fn commit(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let mut batch = self.still_ours(batch).await;
+        for settlement in &mut batch {
+            if !matches!(settlement.verdict, Verdict::Known(_))
+                && self.cancellations.has(settlement.delivery.envelope.id)
+            {
+                settlement.verdict = Verdict::Cancelled;
+            }
+        }
         let begun = Instant::now();
         if batch.iter().any(needs_commit) && self.commit_all(&mut batch).await.is_err() {
             for settlement in &batch {
@@ -113,12 +120,15 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn commit_once(&self, batch: &mut [Settlement]) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
-        let conflicting = self.write_results(batch, &mut tx).await?;
-        let dead: Vec<_> = batch.iter().filter_map(write::dead_row).collect();
-        if !dead.is_empty() {
-            tx.bury(&dead).await?;
+        let mut conflicting = self.write_results(batch, &mut tx).await?;
+        conflicting.extend(bury(batch, &mut tx).await?);
+        let journaled: Vec<JobId> = batch.iter().filter_map(leaves_the_journal).collect();
+        if !journaled.is_empty() {
+            tx.unjournal(&journaled).await?;
         }
         tx.commit().await?;
+        let taken_back = batch.iter().enumerate().filter(|(_, one)| matches!(one.verdict, Verdict::Cancelled));
+        conflicting.extend(taken_back.map(|(place, _)| place));
         self.adopt(batch, &conflicting).await
     }
 
@@ -167,6 +177,18 @@ impl<C: Send + Sync + 'static> Lane<C> {
     }
 }
 
+/// Mirrors dead letters; gives the places in the batch of jobs that have a result already: done elsewhere, or cancelled.
+async fn bury(batch: &[Settlement], tx: &mut Tx) -> Result<Vec<usize>, StoreError> {
+    let dead: Vec<_> = batch.iter().filter_map(write::dead_row).collect();
+    if dead.is_empty() {
+        return Ok(Vec::new());
+    }
+    let buried = tx.bury(&dead).await?;
+    let is_refused =
+        |one: &Settlement| matches!(one.verdict, Verdict::Dead(..)) && !buried.contains(&one.delivery.envelope.id);
+    Ok(batch.iter().enumerate().filter(|(_, one)| is_refused(one)).map(|(place, _)| place).collect())
+}
+
 async fn write_rows<C>(
     handler: Arc<dyn Handler<C>>,
     mut outputs: Vec<(JobId, &mut Produced)>,
@@ -179,7 +201,15 @@ async fn write_rows<C>(
 }
 
 fn needs_commit(settlement: &Settlement) -> bool {
-    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..))
+    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..) | Verdict::Cancelled)
+        || leaves_the_journal(settlement).is_some()
+}
+
+/// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it.
+fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
+    let envelope = &settlement.delivery.envelope;
+    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 
 /// The drain deadline passed before Postgres answered.

@@ -9,7 +9,11 @@ pub const NOTICES: &str = "sqlx::postgres::notice";
 mod connect;
 mod dead_jobs;
 mod error;
+mod generation;
+mod job_kinds;
+mod journal;
 mod migrate;
+mod notices;
 mod policies;
 mod results;
 mod statement;
@@ -19,7 +23,10 @@ pub use self::{
     connect::{Database, Store},
     dead_jobs::{DeadFilter, DeadJob, DeadRow},
     error::{StoreError, StoreErrorKind},
+    generation::Generation,
+    journal::{Backlog, COUNTED, Held, JOURNAL_CHANNEL, JournalRow, Unrelayed},
     migrate::MigrationState,
+    notices::Notices,
     results::{ResultRow, StoredResult},
     statement::{Row, Statement, Tx, built, statement},
     version::{OLDEST_VECTOR, PgVersions},

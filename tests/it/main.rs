@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod control;
 mod demo;
 mod docs;
 mod dragonfly;
@@ -10,6 +11,7 @@ mod embedders;
 mod enqueue;
 mod housekeeping;
 mod jobs;
+mod journal;
 mod layers;
 mod memory;
 mod model;
