@@ -289,7 +289,7 @@ impl Corner {
     }
 
     async fn take(&mut self, by: &str, limit: usize) {
-        let taken = self.partition.take(by, limit).await.unwrap();
+        let taken = self.partition.take(by, limit).await.unwrap().jobs();
         let ids: Vec<JobId> = taken.iter().map(job).collect();
         let first: Vec<JobId> = self.seen.ready.iter().take(limit).copied().collect();
         assert_eq!(ids, first, "high before normal before low, each in its order");

@@ -223,9 +223,7 @@ fn run(next: &mut State, action: Action) -> Option<()> {
     let job = &mut next.jobs[usize::from(delivery.job)];
     delivery.step = match (action, delivery.step) {
         (Action::Look { .. }, _) if job.result => Step::Told(Verdict::Known),
-        (Action::Look { .. }, _) if delivery.n_crashes > 1 && delivery.n_crashes >= MAX_CRASHES => {
-            Step::Told(Verdict::Dead)
-        }
+        (Action::Look { .. }, _) if delivery.n_crashes >= MAX_CRASHES => Step::Told(Verdict::Dead),
         (Action::Look { .. }, _) => Step::Run,
         (Action::BeginAlone { .. }, _) => {
             if let Some(entry) = job.entry_mut(delivery.entry) {
