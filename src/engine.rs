@@ -201,8 +201,14 @@ impl Engine {
         drop(
             self.intake.spawn(Listener { subscriber, goodbyes: said, decided, cancellations }.run(self.intake.clone())),
         );
-        let (connection, store) = (self.connection.clone(), store.clone());
-        let sampler = Sampler { connection, store, clock, partitions: sampled, gates };
+        let sampler = Sampler {
+            connection: self.connection.clone(),
+            store: store.clone(),
+            clock,
+            format: self.options.completion_format,
+            partitions: sampled,
+            gates,
+        };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
     }

@@ -68,7 +68,7 @@ pub const KEYS: &[Documented] = &[
     (
         "tripsage:{t}:control",
         "hash",
-        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`",
+        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`; what was measured for it: `bytes`, `rate`; `format` of completions",
         "stays",
     ),
     (
