@@ -22,3 +22,4 @@ mod ownership;
 mod retries;
 mod schedules;
 mod search;
+mod sequences;
