@@ -170,7 +170,11 @@ impl Engine {
             }
         }
         let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
-        drop(self.intake.spawn(Registrar { connection, keys, queues: registered }.run(self.intake.clone())));
+        drop(
+            self.intake.spawn(
+                Registrar { connection, keys, queues: registered, store: store.clone() }.run(self.intake.clone()),
+            ),
+        );
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
         drop(self.intake.spawn(Listener { subscriber, goodbyes: said }.run(self.intake.clone())));

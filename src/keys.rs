@@ -29,6 +29,8 @@ pub type Documented = (&'static str, &'static str, &'static str, &'static str);
 /// Every key and channel of the service; `{t}` is a partition's hash tag, such as `{search~0}`.
 pub const KEYS: &[Documented] = &[
     ("tripsage:queues", "hash", "queue → the tags of its partitions, separated by spaces", "stays"),
+    ("tripsage:policies", "hash", "queue → what an operator decided about it, JSON; the truth is in Postgres", "stays"),
+    ("tripsage:generation", "string", "the nonce by which a server is known that kept its memory", "stays"),
     ("tripsage:{t}:high", "stream, group `workers`", "ready jobs that go first", ENTRIES),
     ("tripsage:{t}:normal", "stream, group `workers`", "ready jobs", ENTRIES),
     ("tripsage:{t}:low", "stream, group `workers`", "ready jobs that go last", ENTRIES),
@@ -63,7 +65,14 @@ pub const KEYS: &[Documented] = &[
         "entries go by redrive or purge alone",
     ),
     ("tripsage:{t}:done", "stream", "arrays of completions, for replay", "bounded by time"),
-    ("tripsage:{t}:control", "hash", "`seq`, the number of the partition's last completion", "stays"),
+    (
+        "tripsage:{t}:control",
+        "hash",
+        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`",
+        "stays",
+    ),
+    ("tripsage:{t}:dedup:<key>", "string", "the job that has this dedup key", "expires; goes when its job is settled"),
+    ("tripsage:{t}:progress:<id>", "string", "how far a running job has come, JSON", "expires"),
     ("tripsage:{name}:cache", "string", "a cache entry", "expires"),
     ("tripsage:{name}:refresh", "string", "who refreshes that entry now", "expires"),
     ("tripsage:done:<queue>", "channel", "completions of a queue", "–"),
@@ -105,6 +114,26 @@ impl Keys {
     /// hash: queue → its partitions' tags, separated by spaces. Written by workers at start, never deleted.
     pub fn queues(&self) -> String {
         format!("{}queues", self.prefix)
+    }
+
+    /// hash: queue → its policy, JSON. Written from Postgres, never the truth itself.
+    pub fn policies(&self) -> String {
+        format!("{}policies", self.prefix)
+    }
+
+    /// string: a nonce that a server which lost or rolled back its memory does not have.
+    pub fn generation(&self) -> String {
+        format!("{}generation", self.prefix)
+    }
+
+    /// string, expires: which job has this dedup key.
+    pub fn dedup(&self, tag: &Tag, key: &str) -> String {
+        format!("{}{{{tag}}}:dedup:{key}", self.prefix)
+    }
+
+    /// string, expires: how far a running job has come.
+    pub fn progress(&self, tag: &Tag, id: JobId) -> String {
+        format!("{}{{{tag}}}:progress:{id}", self.prefix)
     }
 
     /// channel: completions of a queue, arrays.
@@ -225,6 +254,8 @@ mod tests {
         let [high, normal, low] = partition.lanes;
         let built = [
             keys.queues(),
+            keys.policies(),
+            keys.generation(),
             high,
             normal,
             low,
@@ -235,6 +266,8 @@ mod tests {
             partition.dead,
             partition.done,
             partition.control,
+            keys.dedup(&tag, "<key>"),
+            keys.progress(&tag, id).replace(&id.to_string(), "<id>"),
             cache.value,
             cache.refresh,
             keys.done_channel(&queue).replace("queue", "<queue>"),

@@ -6,12 +6,14 @@
 
 // words
 pub mod completion;
+pub mod dedup;
 pub mod envelope;
 pub mod job;
 pub mod keys;
 pub mod letter;
 pub mod outcome;
 pub mod partition;
+pub mod policy;
 pub mod queue;
 pub mod retry;
 

@@ -142,6 +142,8 @@ pub enum Status {
     Done,
     /// Its handler or its deadline ruled out another try; it is among the dead letters.
     Failed,
+    /// An operator or a producer took it back; its result says so and nothing else of it is kept.
+    Cancelled,
     /// Given up: attempts used up, its worker crashed too often, or it could not be read. It is among the dead letters.
     Dead,
 }
@@ -152,6 +154,7 @@ impl Status {
         match self {
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
             Self::Dead => "dead",
         }
     }

@@ -1,18 +1,19 @@
-//! Keeps this worker's queues in the fleet's list.
+//! Keeps this worker's queues in the fleet's list, and what operators decided about them in force.
 //!
 //! Promise: when the server has lost its memory, the list is whole again within seconds, so that producers
-//! find every partition. Never removes anything from it.
+//! find every partition, and a paused queue stays paused. Never removes a queue or a partition.
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    broker::{BrokerError, Connection, register},
+    broker::{BrokerError, Connection, govern, register},
     job::QueueName,
     keys::Keys,
     partition::Tag,
     shutdown::Shutdown,
+    store::{Store, StoreError},
     telemetry::metrics,
 };
 
@@ -23,6 +24,16 @@ pub(crate) struct Registrar {
     pub(crate) connection: Connection,
     pub(crate) keys: Keys,
     pub(crate) queues: Vec<(QueueName, Vec<Tag>)>,
+    pub(crate) store: Store,
+}
+
+/// Why the fleet's list could not be seen to.
+#[derive(Debug, thiserror::Error)]
+enum RegistrarError {
+    #[error("the list of queues: {0}")]
+    Broker(#[from] BrokerError),
+    #[error("the policies: {0}")]
+    Store(#[from] StoreError),
 }
 
 impl Registrar {
@@ -38,9 +49,14 @@ impl Registrar {
         }
     }
 
-    async fn register(&self) -> Result<(), BrokerError> {
+    async fn register(&self) -> Result<(), RegistrarError> {
         for (queue, tags) in &self.queues {
             register(&self.connection, &self.keys, queue, tags).await?;
+        }
+        let policies = self.store.policies().await?;
+        for (queue, tags) in &self.queues {
+            let Some(policy) = policies.get(queue) else { continue };
+            govern(&self.connection, &self.keys, (queue, tags), policy).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod beat;
 mod connection;
 pub mod dead_letters;
+mod govern;
 mod group;
 mod keyspace;
 mod partition;
@@ -32,6 +33,7 @@ pub(crate) use self::schedule::with_lane;
 pub use self::{
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
+    govern::{govern, policies},
     keyspace::Expiring,
     partition::{Entry, EntryId, Partition},
     promote::Promoted,

@@ -36,16 +36,8 @@ pub async fn register(
 /// When the server cannot be asked.
 pub async fn registered(connection: &Connection, keys: &Keys) -> Result<QueueTags, BrokerError> {
     let queues = connection.call("HGETALL", vec![text(keys.queues())]).await?;
-    let flat: Vec<String> = match &queues {
-        fred::types::Value::Map(map) => map
-            .iter()
-            .flat_map(|(name, tags)| [name.as_str().map(str::to_owned), reply::text(tags)])
-            .flatten()
-            .collect(),
-        other => reply::array(other).iter().filter_map(reply::text).collect(),
-    };
-    let named = flat.chunks_exact(2).filter_map(|pair| Some((pair[0].parse().ok()?, parse(&pair[1]))));
-    Ok(named.collect())
+    let named = reply::pairs(&queues).into_iter();
+    Ok(named.filter_map(|(queue, tags)| Some((queue.parse().ok()?, parse(&tags)))).collect())
 }
 
 fn parse(tags: &str) -> Vec<Tag> {

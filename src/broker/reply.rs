@@ -42,6 +42,17 @@ pub(crate) fn text(value: &Value) -> Option<String> {
     }
 }
 
+/// Names and values, of a map in whichever protocol.
+pub(crate) fn pairs(value: &Value) -> Vec<(String, String)> {
+    let flat: Vec<String> = match value {
+        Value::Map(map) => {
+            map.iter().flat_map(|(name, value)| [name.as_str().map(str::to_owned), text(value)]).flatten().collect()
+        }
+        other => array(other).iter().filter_map(text).collect(),
+    };
+    flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,7 +40,7 @@ pub use self::problem::{Problem, Problems};
 pub use self::server_url::ServerUrl;
 pub use self::units::{millis, seconds};
 pub use self::variable::{Group, Shape, Variable};
-pub use self::worker::{CompletionFormat, Durability, Worker};
+pub use self::worker::{CompletionFormat, Worker};
 
 /// The engine's own groups, in the order in which documents list them.
 pub const GROUPS: [&Group; 6] =

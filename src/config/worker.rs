@@ -9,6 +9,7 @@ use super::draft::{Draft, Section};
 use super::dragonfly::Dragonfly;
 use super::units::{millis, seconds};
 use super::variable::{Group, Shape, Variable};
+use crate::policy::Durability;
 
 /// Settings under `TRIPSAGE_WORKER_`.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,14 +53,6 @@ pub enum CompletionFormat {
     Msgpack,
     /// JSON text.
     Json,
-}
-
-/// What has to survive before a job counts as accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// It is in Dragonfly's memory.
-    Memory,
 }
 
 impl Worker {

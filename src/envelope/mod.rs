@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::span::{Malformed, value_len};
 use crate::{
+    dedup::Dedup,
     job::{BadName, JobId, Kind, Priority},
     outcome::AttemptError,
 };
@@ -58,6 +59,10 @@ pub struct Options {
     pub notify: Vec<String>,
     /// How often it was put back from the dead letters.
     pub n_redriven: u32,
+    /// What makes it the same job as another one.
+    pub dedup: Option<Dedup>,
+    /// It has a row in the journal, which goes with its settlement.
+    pub journaled: bool,
     /// W3C Trace Context of the submitter.
     pub traceparent: Option<String>,
     /// W3C Trace Context of the submitter.

@@ -29,7 +29,7 @@ pub(super) fn read(bytes: &Bytes, fallback: impl FnOnce() -> JobId) -> Result<Re
 }
 
 /// The names that this version reads; all others are carried along.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 18] = [
     "v",
     "id",
     "kind",
@@ -44,6 +44,8 @@ const KNOWN: [&str; 16] = [
     "errors",
     "notify",
     "redriven",
+    "dedup",
+    "journaled",
     "traceparent",
     "tracestate",
 ];
@@ -60,6 +62,8 @@ fn options(fields: &Fields) -> Result<Options, EnvelopeError> {
         errors: optional(fields, "errors")?.unwrap_or_default(),
         notify: optional(fields, "notify")?.unwrap_or_default(),
         n_redriven: optional(fields, "redriven")?.unwrap_or_default(),
+        dedup: optional(fields, "dedup")?,
+        journaled: optional(fields, "journaled")?.unwrap_or_default(),
         traceparent: optional(fields, "traceparent")?,
         tracestate: optional(fields, "tracestate")?,
     })

@@ -41,6 +41,12 @@ fn write_options(map: &mut Map, envelope: &Envelope) {
             map.number(name, number);
         }
     }
+    if let Some(dedup) = &options.dedup {
+        map.value("dedup", dedup);
+    }
+    if options.journaled {
+        map.value("journaled", &true);
+    }
     if !options.errors.is_empty() {
         map.value("errors", &options.errors);
     }

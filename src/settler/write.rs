@@ -106,7 +106,7 @@ fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Comple
     let Settlement { delivery, verdict, timings, .. } = settlement;
     let (status, attempt, result, error) = match verdict {
         Verdict::Done(Produced { result, .. }) => (Status::Done, delivery.attempt(), Some(result.clone()), None),
-        Verdict::Known(StoredResult { attempt, result, .. }) => (Status::Done, *attempt, Some(result.clone()), None),
+        Verdict::Known(StoredResult { status, attempt, result, .. }) => (*status, *attempt, Some(result.clone()), None),
         Verdict::Dead(status, error) => (*status, error.attempt, None, Some(error.clone())),
         Verdict::Retry(..) | Verdict::Snooze(_) => return None,
     };

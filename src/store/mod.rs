@@ -10,6 +10,7 @@ mod connect;
 mod dead_jobs;
 mod error;
 mod migrate;
+mod policies;
 mod results;
 mod statement;
 mod version;

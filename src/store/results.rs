@@ -10,7 +10,7 @@ use super::{
     error::StoreError,
     statement::{Tx, statement},
 };
-use crate::{completion::Timings, job::JobId};
+use crate::{completion::Timings, job::JobId, outcome::Status};
 
 /// A result to commit.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct ResultRow {
 /// A result that is committed already.
 #[derive(Clone, Debug)]
 pub struct StoredResult {
+    /// Done or cancelled.
+    pub status: Status,
     /// The attempt that produced it.
     pub attempt: u32,
     /// The result.
@@ -91,7 +93,7 @@ impl Store {
     /// # Errors
     /// What Postgres refused, or that it could not be asked.
     pub async fn results(&self, ids: &[JobId]) -> Result<HashMap<JobId, StoredResult>, StoreError> {
-        let select = statement("select id, attempt, result, worker, queued_at, started_at, finished_at from job_results where id = any($1)")
+        let select = statement("select id, status, attempt, result, worker, queued_at, started_at, finished_at from job_results where id = any($1)")
             .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
         let mut results = HashMap::new();
         for row in self.fetch(select).await? {
@@ -102,7 +104,9 @@ impl Store {
                 finished_ms: ms(row.get("finished_at")?),
             };
             let result = row.get::<Option<serde_json::Value>>("result")?.unwrap_or_default();
+            let status = if row.get::<&str>("status")? == "cancelled" { Status::Cancelled } else { Status::Done };
             let stored = StoredResult {
+                status,
                 attempt: u32::try_from(attempt).unwrap_or_default(),
                 result,
                 worker: row.get("worker")?,

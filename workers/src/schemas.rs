@@ -1,6 +1,6 @@
 //! The JSON Schemas of everything that travels, generated from the types.
 
-use engine::{completion::Completion, outcome::AttemptError};
+use engine::{completion::Completion, dedup::Dedup, outcome::AttemptError};
 use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
@@ -53,6 +53,8 @@ fn envelope() -> Value {
             "attempt": count(0, "attempts that have failed already; written by workers"),
             "errors": { "type": "array", "items": schema_for!(AttemptError), "description": "what those attempts said; written by workers" },
             "redriven": count(0, "how often it was put back from the dead letters; written by workers"),
+            "dedup": schema_for!(Dedup),
+            "journaled": { "type": "boolean", "description": "it has a row in the journal; written by `tripsage.enqueue` and clients of a journaled queue" },
             "notify": { "type": "array", "items": { "type": "string" }, "description": "where the completion goes besides the queue's and the kind's channel: `job`, `user`, `reply:<name>`" },
             "traceparent": text("W3C Trace Context"),
             "tracestate": text("W3C Trace Context")

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use engine::{
     completion::{Completion, Format, Timings, read_batch, write_open},
+    dedup::{Dedup, Mode},
     envelope::{Envelope, Options, Reading, encode_payload},
     job::{JobId, Kind, Priority, QueueName},
     outcome::{AttemptError, Status},
@@ -121,6 +122,8 @@ fn every_field_that_is_written_is_in_the_schema() {
         errors: vec![error],
         notify: vec!["job".into()],
         n_redriven: 1,
+        dedup: Some(Dedup { key: "k".into(), window_ms: 5, mode: Mode::Throttle }),
+        journaled: true,
         traceparent: Some("00-0-0-00".into()),
         tracestate: Some("a=b".into()),
     };

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::config::{Durability, Hardware, Loader, Problems, Shape};
+use engine::{
+    config::{Hardware, Loader, Problems, Shape},
+    policy::Durability,
+};
 
 use super::{Embedder, Settings, env_example, markdown_table, variables};
 use crate::commands::config::{show, show_json};

@@ -1,0 +1,41 @@
+//! What operators decided about queues: the truth, which workers copy to Dragonfly.
+
+use std::collections::BTreeMap;
+
+use super::{connect::Store, error::StoreError, statement::statement};
+use crate::{job::QueueName, policy::Policy};
+
+impl Store {
+    /// Every queue's policy, those that have one.
+    ///
+    /// # Errors
+    /// When Postgres cannot be asked.
+    pub async fn policies(&self) -> Result<BTreeMap<QueueName, Policy>, StoreError> {
+        let rows = self.fetch(statement("select queue, policy from queue_policies")).await?;
+        let mut policies = BTreeMap::new();
+        for row in &rows {
+            let (queue, policy) = (row.get::<&str>("queue")?, row.get::<serde_json::Value>("policy")?);
+            match (queue.parse::<QueueName>(), serde_json::from_value(policy)) {
+                (Ok(queue), Ok(policy)) => drop(policies.insert(queue, policy)),
+                (_, Err(error)) => {
+                    tracing::error!(%error, queue, "the queue's policy in queue_policies cannot be read; it is passed over")
+                }
+                (Err(error), _) => tracing::error!(%error, queue, "queue_policies names no queue; it is passed over"),
+            }
+        }
+        Ok(policies)
+    }
+
+    /// Decides about a queue; what was decided before is replaced.
+    ///
+    /// # Errors
+    /// When Postgres cannot be asked.
+    pub async fn set_policy(&self, queue: &QueueName, policy: &Policy) -> Result<(), StoreError> {
+        let json = serde_json::to_value(policy).expect("flags and numbers encode");
+        let set = statement(
+            "insert into queue_policies (queue, policy) values ($1, $2) \
+             on conflict (queue) do update set policy = excluded.policy, changed_at = now()",
+        );
+        self.execute(set.bind(queue.to_string()).bind(json)).await.map(drop)
+    }
+}
