@@ -94,5 +94,5 @@ async fn play((scenario, durability): (&Scenario, Durability), size: Size, folde
     };
     let rested = stage.rest().await?;
     let evidence = Evidence::gather(&stage).await?;
-    Ok(Played::Judged(judge((scenario, durability), (play, rested), &evidence)))
+    Ok(Played::Judged(judge((scenario, durability, size.patience), (play, rested), &evidence)))
 }

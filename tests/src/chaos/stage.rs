@@ -41,6 +41,8 @@ pub(super) struct Size {
     pub(super) lease: Duration,
     /// How long an outage lasts.
     pub(super) outage: Duration,
+    /// What is added to every limit on time: the short form runs beside other tests.
+    pub(super) patience: Duration,
 }
 
 impl Size {
@@ -51,6 +53,7 @@ impl Size {
         tail: Duration::from_secs(5),
         lease: Duration::from_secs(5),
         outage: Duration::from_secs(30),
+        patience: Duration::ZERO,
     };
     /// For every run of the tests.
     pub(super) const SHORT: Self = Self {
@@ -59,6 +62,7 @@ impl Size {
         tail: Duration::from_secs(1),
         lease: Duration::from_secs(2),
         outage: Duration::from_secs(3),
+        patience: Duration::from_secs(10),
     };
 }
 
