@@ -72,7 +72,7 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
     let delivery = Delivery {
         holding: Arc::clone(holding),
         held,
-        n_crashes: entry.n_crashes,
+        deaths: entry.deaths,
         queued_ms,
         envelope,
         unreadable: None,
@@ -88,11 +88,11 @@ fn judge<C: Send + Sync + 'static>(
     refuse: impl Fn(&str, String) -> Admitted<C>,
 ) -> Admitted<C> {
     let Envelope { kind, options, .. } = &delivery.envelope;
-    // The first death may have been a neighbour's doing: only one while it ran alone proves anything.
-    if delivery.n_crashes > 1 && delivery.n_crashes >= limits.max_crashes {
+    // A death in company may have been a neighbour's doing: only one while it ran alone proves anything.
+    if delivery.deaths.alone > 0 && delivery.deaths.total() >= limits.max_crashes {
         return refuse(
             "crashed",
-            format!("its worker died {} times while it ran, the last time it ran alone", delivery.n_crashes),
+            format!("its worker died {} times while it ran, the last time it ran alone", delivery.deaths.total()),
         );
     }
     match too_early_or_late(options, now_ms) {

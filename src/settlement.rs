@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    broker::Held,
+    broker::{Deaths, Held},
     completion::Timings,
     envelope::{Envelope, Options},
     handler::Produced,
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Delivery {
     pub(crate) holding: Arc<Holding>,
     pub(crate) held: Held,
-    pub(crate) n_crashes: u32,
+    pub(crate) deaths: Deaths,
     /// When it entered its stream, by the server's clock.
     pub(crate) queued_ms: u64,
     pub(crate) envelope: Envelope,
@@ -36,7 +36,7 @@ impl Delivery {
     pub(crate) fn unreadable(holding: Arc<Holding>, held: Held, id: JobId, bytes: Bytes) -> Self {
         let envelope =
             Envelope { id, kind: UNREADABLE, payload: Bytes::new(), options: Options::default(), unknown: Vec::new() };
-        Self { holding, queued_ms: held.entry.ms(), held, n_crashes: 0, envelope, unreadable: Some(bytes) }
+        Self { holding, queued_ms: held.entry.ms(), held, deaths: Deaths::default(), envelope, unreadable: Some(bytes) }
     }
 
     /// The attempt that runs now; the first is 1.
@@ -44,10 +44,16 @@ impl Delivery {
         self.envelope.options.failed_attempts + 1
     }
 
+    /// Whether nothing else may run beside it. Not after the first death: a killed worker's jobs have hurt nobody, and one
+    /// after the other they would take long.
+    pub(crate) fn runs_alone(&self) -> bool {
+        self.deaths.total() > 1
+    }
+
     /// Whether an earlier hand-out may have left something behind: a result, a dead letter.
     pub(crate) fn has_history(&self) -> bool {
         let options = &self.envelope.options;
-        self.n_crashes > 0 || options.failed_attempts > 0 || options.n_redriven > 0
+        self.deaths.total() > 0 || options.failed_attempts > 0 || options.n_redriven > 0
     }
 }
 

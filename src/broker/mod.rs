@@ -35,7 +35,7 @@ pub use self::{
     dead_letters::StoredLetter,
     govern::{govern, policies},
     keyspace::Expiring,
-    partition::{Entry, EntryId, Partition},
+    partition::{Deaths, Entry, EntryId, Partition},
     promote::Promoted,
     pubsub::{Message, Publisher, Scope, Subscriber},
     reclaim::Reclaimed,

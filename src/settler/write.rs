@@ -88,7 +88,7 @@ pub(super) fn settling(
     };
     let finish = completion(settlement, context)
         .map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
-    Settling { held: delivery.held.clone(), id: delivery.envelope.id, verb, finish, n_crashes: delivery.n_crashes }
+    Settling { held: delivery.held.clone(), id: delivery.envelope.id, verb, finish, n_crashes: delivery.deaths.total() }
 }
 
 fn next_attempt(delivery: &Delivery, error: &AttemptError) -> Bytes {
