@@ -113,7 +113,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!("memory-full", Shared, NEVER, brokers::full, "the server's memory is full: producers are refused, workers settle, what was accepted is done"),
     scenario!("partition-worker-broker", Shared, NEVER, networks::worker_from_broker, "one worker and the server cannot hear each other; late bytes change nothing"),
     scenario!("partition-fleet-broker", Shared, NEVER, networks::fleet_from_broker, "no worker can hear the server; no job waits longer than that plus five seconds"),
-    scenario!("partition-worker-postgres", Shared, NEVER, networks::fleet_from_postgres, "no worker can hear Postgres, and old connections stay silent for ever"),
+    scenario!("partition-worker-postgres", Shared, NEVER, networks::fleet_from_postgres, "no worker can hear Postgres; outcomes wait, and no attempt is spent"),
     scenario!("partition-producer-broker", Shared, NEVER, networks::producer_from_broker, "the producer cannot hear the server and submits again what had no answer"),
     scenario!("connection-cut", Shared, NEVER, networks::snipped, "connections of all kinds end in the middle of a reply, again and again"),
     scenario!("postgres-restart", Own, NEVER, databases::restarted, "Postgres restarts at once, without a goodbye"),

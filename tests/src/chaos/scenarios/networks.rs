@@ -40,7 +40,7 @@ pub(in super::super) async fn fleet_from_postgres(stage: &mut Stage) -> anyhow::
     stage.until_done(20).await?;
     stage.fleet.members.iter().for_each(|member| member.postgres.stall());
     stage.pass(stage.size.outage).await;
-    stage.fleet.members.iter().for_each(|member| member.postgres.heal_forgetting());
+    stage.fleet.members.iter().for_each(|member| member.postgres.heal());
     let at = now();
     stage.finish(load).await?;
     Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(BEYOND)).into())
