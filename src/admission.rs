@@ -69,14 +69,8 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         Err(error) => return unread("unreadable", error.to_string()),
     };
     let queued_ms = entry.id.ms();
-    let delivery = Delivery {
-        holding: Arc::clone(holding),
-        held,
-        deaths: entry.deaths,
-        queued_ms,
-        envelope,
-        unreadable: None,
-    };
+    let delivery =
+        Delivery { holding: Arc::clone(holding), held, deaths: entry.deaths, queued_ms, envelope, unreadable: None };
     let admitted = judge(&delivery, registry, (limits, now_ms), refuse);
     (delivery, admitted)
 }

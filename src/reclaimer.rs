@@ -35,7 +35,7 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut strays_due = Instant::now() + self.lease;
         while shutdown.run_until_stopped(self.pause()).await.is_some() {
-            if let Err(error) = self.reclaim().await {
+            if let Err(error) = self.reclaim(&shutdown).await {
                 self.recover(&error).await;
             }
             if Instant::now() >= strays_due {
@@ -56,8 +56,10 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
         }
     }
 
-    async fn reclaim(&self) -> Result<(), BrokerError> {
-        while let Some(mut slots) = self.slots.try_some(MAX_PER_SCRIPT) {
+    /// Waits its turn for slots as the consumers do: where all are taken, abandoned jobs would else wait for an idle hour.
+    async fn reclaim(&self, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        let turn = || shutdown.run_until_stopped(tokio::time::timeout(LOOK, self.slots.some(MAX_PER_SCRIPT)));
+        while let Some(Ok(mut slots)) = turn().await {
             let limit = slots.len();
             let claimed = self.holding.partition.reclaim(&self.worker, self.lease, limit).await?;
             let n_claimed = claimed.len();

@@ -1,6 +1,9 @@
 //! What becomes of a delivery, decided and not yet done.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -42,6 +45,11 @@ impl Delivery {
     /// The attempt that runs now; the first is 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.envelope.options.failed_attempts + 1
+    }
+
+    /// Whether nobody else can have claimed it.
+    pub(crate) fn is_fresh(&self, now: Instant, lease: Duration) -> bool {
+        self.holding.is_fresh(&self.held, now, lease)
     }
 
     /// Whether nothing else may run beside it. Not after the first death: a killed worker's jobs have hurt nobody, and one

@@ -32,14 +32,6 @@ impl Slots {
         slot
     }
 
-    /// Takes up to `limit` free slots, none when none is free.
-    pub(crate) fn try_some(&self, limit: usize) -> Option<Slot> {
-        let first = Arc::clone(&self.semaphore).try_acquire_owned().ok()?;
-        let mut slot = Slot { permit: first };
-        slot.permit.merge_some(&self.semaphore, limit.saturating_sub(1));
-        Some(slot)
-    }
-
     /// Every slot of the queue: nothing else runs beside who holds them.
     pub(crate) async fn all(&self) -> Slot {
         Slot { permit: Arc::clone(&self.semaphore).acquire_many_owned(self.n_slots).await.expect(NEVER_CLOSED) }
@@ -75,15 +67,16 @@ impl MergeSome for OwnedSemaphorePermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
     #[tokio::test]
     async fn no_more_are_given_than_there_are() {
         let slots = Slots::new(5);
         let three = slots.some(3).await;
         assert_eq!(three.len(), 3);
-        let rest = slots.try_some(9).expect("two are free");
+        let rest = slots.some(9).await;
         assert_eq!(rest.len(), 2);
-        assert!(slots.try_some(1).is_none());
+        assert_eq!(slots.some(1).now_or_never().map(|slot| slot.len()), None);
         drop((three, rest));
         assert_eq!(slots.all().await.len(), 5);
     }
@@ -94,6 +87,6 @@ mod tests {
         let mut both = slots.some(2).await;
         drop(both.split());
         assert_eq!(both.len(), 1);
-        assert!(slots.try_some(1).is_some());
+        assert_eq!(slots.some(2).await.len(), 1);
     }
 }

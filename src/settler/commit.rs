@@ -38,7 +38,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
     async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let now = Instant::now();
         let (mut ours, stale): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|settlement| settlement.delivery.holding.is_fresh(now, self.lease));
+            batch.into_iter().partition(|settlement| settlement.delivery.is_fresh(now, self.lease));
         let mut owned = HashSet::new();
         let mut asked = HashSet::new();
         for settlement in &stale {
