@@ -44,7 +44,11 @@ pub(crate) fn sibling(name: &str) -> PathBuf {
     let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
     beside.unwrap_or_else(|| {
         let folder = this.parent().and_then(Path::parent).unwrap();
-        panic!("{} is missing in {}: run `cargo build --workspace`, or everything with `make test`", name, folder.display())
+        panic!(
+            "{} is missing in {}: run `cargo build --workspace`, or everything with `make test`",
+            name,
+            folder.display()
+        )
     })
 }
 

@@ -145,7 +145,8 @@ async fn pump(
 
 /// None when the line is cut. A connection that was forgotten waits for ever.
 async fn wait_open(network: &mut watch::Receiver<Network>, born: u64) -> Option<()> {
-    let carries = |network: &Network| network.line == Line::Cut || (network.line == Line::Open && network.forgotten <= born);
+    let carries =
+        |network: &Network| network.line == Line::Cut || (network.line == Line::Open && network.forgotten <= born);
     let found = network.wait_for(carries).await.ok()?;
     (found.line == Line::Open).then_some(())
 }

@@ -52,7 +52,8 @@ impl RedisServer {
     /// nothing, or from the snapshot that it was told to save.
     pub async fn for_faults() -> Self {
         let Some(program) = on_path("dragonfly") else { return Self::start(&[]).await };
-        let options = ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename=dump", "--dir=."];
+        let options =
+            ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename=dump", "--dir=."];
         let all = options.into_iter().chain(["--version_check=false"]).map(str::to_owned).collect();
         Self::launch(program, all).await
     }

@@ -81,7 +81,8 @@ impl Cluster {
     pub(super) fn mount_disk(&mut self) -> anyhow::Result<Option<PathBuf>> {
         let disk = self.data.with_file_name("disk");
         std::fs::create_dir_all(&disk)?;
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(&disk).stderr(Stdio::null()).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(&disk).stderr(Stdio::null()).status();
         if !mounted.is_ok_and(|status| status.success()) {
             return Ok(None);
         }

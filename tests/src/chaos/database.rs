@@ -83,8 +83,12 @@ impl Database {
     /// Every job with a committed result.
     pub(super) async fn done(&self) -> anyhow::Result<HashMap<JobId, Done>> {
         let rows: Vec<(Uuid, String, DateTime<Utc>, DateTime<Utc>)> =
-            sqlx::query_as("select id, worker, started_at, committed_at from job_results").fetch_all(&self.pool).await?;
-        let done = rows.into_iter().map(|(id, worker, started_at, committed_at)| (JobId(id), Done { worker, started_at, committed_at }));
+            sqlx::query_as("select id, worker, started_at, committed_at from job_results")
+                .fetch_all(&self.pool)
+                .await?;
+        let done = rows
+            .into_iter()
+            .map(|(id, worker, started_at, committed_at)| (JobId(id), Done { worker, started_at, committed_at }));
         Ok(done.collect())
     }
 

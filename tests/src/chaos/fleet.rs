@@ -67,9 +67,10 @@ impl Fleet {
     pub(super) async fn start_odd(&mut self, oddities: Vec<Oddity>) -> anyhow::Result<()> {
         let first = self.n_started;
         self.n_started += oddities.len();
-        let starting = oddities.into_iter().enumerate().map(|(n, oddity)| {
-            begin(self.spec.clone(), format!("worker-{}", first + n + 1), oddity, &self.folder)
-        });
+        let starting = oddities
+            .into_iter()
+            .enumerate()
+            .map(|(n, oddity)| begin(self.spec.clone(), format!("worker-{}", first + n + 1), oddity, &self.folder));
         let started = futures::future::try_join_all(starting).await?;
         self.members.extend(started);
         Ok(())

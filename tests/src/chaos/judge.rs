@@ -46,7 +46,11 @@ pub(super) fn judge(
     let may_lose = scenario.losing.contains(&durability);
     let lost_later = lost.iter().filter(|id| evidence.accepted[id] > play.over).count();
     let mut wrong = Vec::new();
-    let mut must = |holds: bool, what: String| if !holds { wrong.push(what) };
+    let mut must = |holds: bool, what: String| {
+        if !holds {
+            wrong.push(what)
+        }
+    };
     must(rested, "jobs were still unsettled a minute after the load".to_owned());
     must(may_lose || lost.is_empty(), format!("{} accepted jobs are lost", lost.len()));
     must(lost_later == 0, format!("{lost_later} jobs that were accepted after the fault are lost"));
@@ -59,7 +63,9 @@ pub(super) fn judge(
     let (p99, longest) = verdict.recovery.unwrap_or_default();
     match play.limit {
         Limit::P99(limit) => must(p99 <= limit + patience, format!("recovery took {p99:?} at p99, promised {limit:?}")),
-        Limit::All(limit) => must(longest <= limit + patience, format!("recovery took {longest:?}, promised {limit:?}")),
+        Limit::All(limit) => {
+            must(longest <= limit + patience, format!("recovery took {longest:?}, promised {limit:?}"))
+        }
         Limit::None => {}
     }
     wrong.extend(play.checks.into_iter().filter_map(|check| check(evidence).err()));

@@ -78,7 +78,10 @@ impl Load {
     pub(super) async fn end(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         let mut under_way = self.submitting.join_next().await.context("a load that began")??;
-        let all = async { while under_way.join_next().await.transpose()?.is_some() {} anyhow::Ok(()) };
+        let all = async {
+            while under_way.join_next().await.transpose()?.is_some() {}
+            anyhow::Ok(())
+        };
         tokio::time::timeout(LAST, all).await.context("some submissions have no answer after a minute")?
     }
 }

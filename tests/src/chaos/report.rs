@@ -101,7 +101,14 @@ pub fn table(lines: &[Line]) -> String {
             Some(why) => format!("skipped: {why} |||||||||"),
             None => format!(
                 "{} | {} | {} | {} | {} | {} | {} | {recovery} | {} |",
-                line.accepted, line.done, line.dead, line.lost, line.doubled, line.completions_missed, line.completions_repeated, line.runs
+                line.accepted,
+                line.done,
+                line.dead,
+                line.lost,
+                line.doubled,
+                line.completions_missed,
+                line.completions_repeated,
+                line.runs
             ),
         };
         writeln!(table, "| {} | {} | {told}", line.scenario, line.durability).expect("a string takes everything");

@@ -35,7 +35,9 @@ enum Played {
 
 /// Plays them; `told` hears of the beginning and the end of each. The lines come in the scenarios' order.
 pub async fn run_all(plan: &Plan, told: impl Fn(String)) -> Vec<Line> {
-    let chosen = SCENARIOS.iter().filter(|scenario| plan.names.is_empty() || plan.names.iter().any(|name| name == scenario.name));
+    let chosen = SCENARIOS
+        .iter()
+        .filter(|scenario| plan.names.is_empty() || plan.names.iter().any(|name| name == scenario.name));
     let parts = chosen.flat_map(|scenario| scenario.durabilities.iter().map(move |&durability| (scenario, durability)));
     let lines = parts.enumerate().map(async |(place, part)| (place, line(part, plan, &told).await));
     let mut lines: Vec<(usize, Line)> = stream::iter(lines).buffer_unordered(plan.parallel.max(1)).collect().await;

@@ -106,7 +106,8 @@ impl Stage {
         let address = Address::parse(&broker.url(), None)?;
         let producer = Proxy::before(authority(&broker.url())).await;
         let produced = Address::parse(&producer.url(&broker.url()), None)?;
-        let client = Client::connect(ClientOptions { address: produced, keys: keys.clone(), scope: Scope::Global }).await?;
+        let client =
+            Client::connect(ClientOptions { address: produced, keys: keys.clone(), scope: Scope::Global }).await?;
         let witness = Witness::start(&address, &keys).await?;
         let spec = spec(&size, (&broker, &database, &keys), folder);
         Ok(Self {

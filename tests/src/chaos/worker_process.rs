@@ -72,7 +72,12 @@ pub async fn work() -> anyhow::Result<()> {
 }
 
 async fn start(spec: &Spec, store: &Store) -> anyhow::Result<Engine> {
-    let options = WorkerOptions { concurrency: spec.concurrency, lease: spec.lease, drain: spec.drain, ..WorkerOptions::default() };
+    let options = WorkerOptions {
+        concurrency: spec.concurrency,
+        lease: spec.lease,
+        drain: spec.drain,
+        ..WorkerOptions::default()
+    };
     let queue = Queue { name: CHAOS, concurrency: options.concurrency, n_partitions: options.n_partitions };
     let at = (Address::parse(&spec.dragonfly_url, None)?, Keys::new(spec.prefix.clone()));
     let context = Arc::new(Context::new(spec.name.clone(), &spec.begun));

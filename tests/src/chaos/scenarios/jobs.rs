@@ -23,7 +23,11 @@ pub(in super::super) async fn bad_row(stage: &mut Stage) -> anyhow::Result<Endin
     stage.submit((0..20).map(|_| job(false)).collect()).await;
     stage.submit((0..499).map(|_| job(false)).chain([bad]).collect()).await;
     let begun = stage.fleet.spec.begun.clone();
-    stage.until("jobs to have begun", async || Ok(std::fs::read_to_string(&begun).is_ok_and(|text| text.lines().count() == 520))).await?;
+    stage
+        .until("jobs to have begun", async || {
+            Ok(std::fs::read_to_string(&begun).is_ok_and(|text| text.lines().count() == 520))
+        })
+        .await?;
     stage.pass(Duration::from_millis(500)).await; // until their handlers have ended
     lock.rollback().await?;
     let at = now();

@@ -64,10 +64,16 @@ pub(in super::super) async fn stopped_and_continued(stage: &mut Stage) -> anyhow
     stage.finish(load).await?;
     let slept = zombie.clone();
     let play = held(at, vec![(zombie, at)], stage.size.lease + BEYOND).check(move |evidence| {
-        // What it was given again after it woke it may write: somebody else had handed that back.
-        let again = |id: &JobId| evidence.begun.iter().any(|begun| begun.id == *id && begun.worker == slept && begun.at > at);
-        let wrote = |id: &JobId| evidence.done.get(id).is_some_and(|done| done.worker == slept);
-        let written = evidence.held(&slept, at).into_iter().filter(|id| wrote(id) && !again(id)).count();
+        // What nobody had claimed by the time that it woke is still its own.
+        let began = |id: &JobId, itself| {
+            let mut later = evidence.begun.iter().filter(|begun| begun.id == *id && begun.at > at);
+            later.find(|begun| (begun.worker == slept) == itself).map(|begun| begun.at)
+        };
+        let wrote = |id: &JobId| {
+            let (done, elsewhere) = (evidence.done.get(id)?, began(id, false)?);
+            Some(done.worker == slept && done.committed_at > elsewhere && began(id, true).is_none())
+        };
+        let written = evidence.held(&slept, at).iter().filter(|id| wrote(id) == Some(true)).count();
         if written == 0 { Ok(()) } else { Err(format!("the zombie wrote {written} results of what it had lost")) }
     });
     Ok(play.into())
@@ -85,15 +91,21 @@ pub(in super::super) async fn told_to_stop(stage: &mut Stage) -> anyhow::Result<
     gathered.end().await?;
     stage.finish(load).await?;
     let play = Play::new(at, Affected::WaitingAt(at), Limit::None).check(move |evidence| {
-        let early: HashSet<JobId> = evidence.begun.iter().filter(|begun| begun.at <= at).map(|begun| begun.id).collect();
-        let waiting = |id: &JobId| !early.contains(id) && evidence.accepted.get(id).is_some_and(|accepted| *accepted <= at);
+        let early: HashSet<JobId> =
+            evidence.begun.iter().filter(|begun| begun.at <= at).map(|begun| begun.id).collect();
+        let waiting =
+            |id: &JobId| !early.contains(id) && evidence.accepted.get(id).is_some_and(|accepted| *accepted <= at);
         let elsewhere = evidence.begun.iter().filter(|begun| begun.worker != leaver && waiting(&begun.id));
         begun_within(elsewhere.map(|begun| begun.at), at, HANDED_BACK + LINGER + patience)
     });
     Ok(play.into())
 }
 
-fn begun_within(begun: impl Iterator<Item = DateTime<Utc>>, since: DateTime<Utc>, limit: Duration) -> Result<(), String> {
+fn begun_within(
+    begun: impl Iterator<Item = DateTime<Utc>>,
+    since: DateTime<Utc>,
+    limit: Duration,
+) -> Result<(), String> {
     let Some(last) = begun.max() else { return Err("nothing was handed back: this proves nothing".to_owned()) };
     let took = (last - since).to_std().unwrap_or_default();
     if took <= limit { Ok(()) } else { Err(format!("what was handed back began after {took:?}, promised {limit:?}")) }
@@ -104,7 +116,11 @@ pub(in super::super) async fn told_twice(stage: &mut Stage) -> anyhow::Result<En
     let job = Effect { sleep_ms: 5_000, ..Effect::default() };
     stage.submit((0..40).map(|_| Submission::job(&job).unwrap()).collect()).await;
     let begun = stage.fleet.spec.begun.clone();
-    stage.until("jobs to have begun", async || Ok(std::fs::read_to_string(&begun).is_ok_and(|text| text.lines().count() == 40))).await?;
+    stage
+        .until("jobs to have begun", async || {
+            Ok(std::fs::read_to_string(&begun).is_ok_and(|text| text.lines().count() == 40))
+        })
+        .await?;
     let load = stage.load();
     stage.fleet.signal(0, "-TERM").await?;
     stage.pass(Duration::from_millis(500)).await;
@@ -113,11 +129,12 @@ pub(in super::super) async fn told_twice(stage: &mut Stage) -> anyhow::Result<En
     let (leaver, patience) = (stage.fleet.members[0].name.clone(), stage.size.patience);
     stage.fleet.ended(0).await?;
     stage.finish(load).await?;
-    let play = Play::new(at, Affected::HeldBy(vec![(leaver.clone(), at)]), Limit::None).check(move |evidence: &Evidence| {
-        let held = evidence.held(&leaver, at);
-        let again = evidence.begun.iter().filter(|begun| begun.worker != leaver && held.contains(&begun.id));
-        begun_within(again.map(|begun| begun.at), at, HANDED_BACK + patience)
-    });
+    let play =
+        Play::new(at, Affected::HeldBy(vec![(leaver.clone(), at)]), Limit::None).check(move |evidence: &Evidence| {
+            let held = evidence.held(&leaver, at);
+            let again = evidence.begun.iter().filter(|begun| begun.worker != leaver && held.contains(&begun.id));
+            begun_within(again.map(|begun| begun.at), at, HANDED_BACK + patience)
+        });
     Ok(play.into())
 }
 
@@ -188,17 +205,24 @@ pub(in super::super) async fn clock_off(stage: &mut Stage) -> anyhow::Result<End
     stage.pass(stage.size.lease).await;
     stage.finish(load).await?;
     let play = Play::new(at, Affected::Nobody, Limit::None).check(move |evidence: &Evidence| {
-        let wrong = evidence.begun.iter().filter(|begun| (begun.at - at).abs() > chrono::TimeDelta::seconds(MINUTES / 2));
+        let wrong =
+            evidence.begun.iter().filter(|begun| (begun.at - at).abs() > chrono::TimeDelta::seconds(MINUTES / 2));
         let n_wrong = wrong.count();
         if n_wrong == 0 {
             return Err("no worker's clock was off: this proves nothing".to_owned());
         }
-        let early = ids.iter().filter_map(|id| evidence.done.get(id)).filter(|done| done.started_at < at + DELAY).count();
-        let late = evidence.done.values().filter(|done| (done.started_at - done.committed_at).abs() > chrono::TimeDelta::seconds(60));
+        let early =
+            ids.iter().filter_map(|id| evidence.done.get(id)).filter(|done| done.started_at < at + DELAY).count();
+        let late = evidence
+            .done
+            .values()
+            .filter(|done| (done.started_at - done.committed_at).abs() > chrono::TimeDelta::seconds(60));
         let (n_late, died) = (late.count(), &died.0);
         match (early, n_late) {
             (0, 0) => Ok(()),
-            _ => Err(format!("{early} delayed jobs began early, {n_late} results tell a wrong time ({died} was killed)")),
+            _ => {
+                Err(format!("{early} delayed jobs began early, {n_late} results tell a wrong time ({died} was killed)"))
+            }
         }
     });
     Ok(play.into())
