@@ -249,6 +249,11 @@ impl Client {
     /// # Errors
     /// [`SubmitError`] when the server refused or did not answer; some may have been accepted.
     pub async fn submit_each(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
+        // Boxed once a batch, so that whoever submits does not carry it about.
+        Box::pin(self.submit_now(submissions)).await
+    }
+
+    async fn submit_now(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
         let fleet = self.fleet().await?;
         let mut by_partition: HashMap<Tag, Vec<(usize, Submission)>> = HashMap::new();
         let turn = fastrand::usize(..1 << 16);

@@ -8,6 +8,7 @@ use crate::{
     broker::{BrokerError, Budgets, Connection, sampling},
     clock::ServerClock,
     completion::Format,
+    gate::Gate,
     job::QueueName,
     keys::PartitionKeys,
     shutdown::Shutdown,
@@ -28,6 +29,7 @@ pub(crate) struct Sampler {
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) format: Format,
     pub(crate) partitions: BTreeMap<QueueName, Vec<PartitionKeys>>,
+    pub(crate) gates: BTreeMap<QueueName, Arc<Gate>>,
 }
 
 impl Sampler {
@@ -38,28 +40,29 @@ impl Sampler {
         let mut n_looks = 0;
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
-            let looked = self.look(&mut budgets, n_looks % SAMPLE == 0).await;
+            let measured = self.measure(&mut budgets).await;
+            let sampled = if n_looks % SAMPLE == 0 { self.sample().await } else { Ok(()) };
             n_looks += 1;
-            if let Err(error) = looked {
+            if let Err(error) = measured.and(sampled) {
                 metrics::role_failed("sampler");
                 tracing::warn!(%error, "could not sample the queues");
             }
         }
     }
 
-    async fn look(&self, budgets: &mut Budgets, everything: bool) -> Result<(), BrokerError> {
+    async fn measure(&self, budgets: &mut Budgets) -> Result<(), BrokerError> {
         for keys in self.partitions.values().flatten() {
             budgets.measure(&self.connection, keys, self.format).await?;
-        }
-        if everything {
-            let (open, idle) = self.store.connections();
-            metrics::database_connections(open, idle);
-            self.sample().await?;
         }
         Ok(())
     }
 
     async fn sample(&self) -> Result<(), BrokerError> {
+        let (open, idle) = self.store.connections();
+        metrics::database_connections(open, idle);
+        for (queue, gate) in &self.gates {
+            metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
+        }
         for (queue, partitions) in &self.partitions {
             let mut depths = Vec::with_capacity(partitions.len());
             for keys in partitions {

@@ -53,6 +53,7 @@ pub use self::{
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
+    take::Taken,
     version::ServerVersion,
 };
 

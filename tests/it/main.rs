@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod control;
 mod demo;
 mod docs;
 mod dragonfly;
@@ -12,6 +13,7 @@ mod housekeeping;
 mod jobs;
 mod layers;
 mod memory;
+mod model;
 mod outages;
 mod ownership;
 mod search;
