@@ -57,9 +57,20 @@ impl Sampler {
         Ok(())
     }
 
-    async fn sample(&self) -> Result<(), BrokerError> {
+    async fn sample_postgres(&self) {
         let (open, idle) = self.store.connections();
         metrics::database_connections(open, idle);
+        match self.store.journal_backlog().await {
+            Ok(backlog) => metrics::journal_sampled(&backlog),
+            Err(error) => {
+                metrics::role_failed("sampler");
+                tracing::warn!(%error, "could not sample the journal");
+            }
+        }
+    }
+
+    async fn sample(&self) -> Result<(), BrokerError> {
+        self.sample_postgres().await;
         for (queue, gate) in &self.gates {
             metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
         }

@@ -102,8 +102,13 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn halve(&self, batch: &mut [Settlement], error: &StoreError) -> Result<(), GivenUp> {
         if let [single] = batch {
-            let at =
-                Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
+            let at = Circumstance {
+                queue: &single.delivery.holding.partition.queue,
+                budget: &self.budget,
+                now_ms: self.clock.now_ms(),
+                worker: &self.context.consumer,
+                chance: fastrand::f64(),
+            };
             tracing::error!(job.id = %single.delivery.envelope.id, %error, "Postgres refuses this job's rows");
             let refused = JobError::retry(format!("Postgres refuses its rows: {error}")).class("rows");
             single.verdict = after_failure(&refused, &single.delivery.envelope.options, &single.retry, &at);
@@ -122,6 +127,10 @@ impl<C: Send + Sync + 'static> Lane<C> {
         let mut tx = self.store.begin().await?;
         let mut conflicting = self.write_results(batch, &mut tx).await?;
         conflicting.extend(bury(batch, &mut tx).await?);
+        let journaled: Vec<JobId> = batch.iter().filter_map(leaves_the_journal).collect();
+        if !journaled.is_empty() {
+            tx.unjournal(&journaled).await?;
+        }
         tx.commit().await?;
         let taken_back = batch.iter().enumerate().filter(|(_, one)| matches!(one.verdict, Verdict::Cancelled));
         conflicting.extend(taken_back.map(|(place, _)| place));
@@ -198,6 +207,14 @@ async fn write_rows<C>(
 
 fn needs_commit(settlement: &Settlement) -> bool {
     matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..) | Verdict::Cancelled)
+        || leaves_the_journal(settlement).is_some()
+}
+
+/// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it.
+fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
+    let envelope = &settlement.delivery.envelope;
+    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 
 /// The drain deadline passed before Postgres answered.

@@ -14,6 +14,7 @@ use engine::{
     job::QueueName,
     keys::Keys,
     queue::Queue,
+    retry_budget::RetryLimits,
     store::{Database, OLDEST_VECTOR, Store},
 };
 use secrecy::ExposeSecret;
@@ -163,6 +164,9 @@ impl App {
             scope: Scope::Global,
             completion_retention: worker.completion_retention,
             settle_batch: worker.settle_batch,
+            dead_retention: (worker.dead_retention_days > 0)
+                .then(|| std::time::Duration::from_secs(u64::from(worker.dead_retention_days) * 86_400)),
+            retry_limits: RetryLimits { ratio: worker.retry_budget_ratio, per_second: worker.retry_budget_per_second },
         })
     }
 

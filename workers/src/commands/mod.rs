@@ -13,6 +13,7 @@ pub mod kinds;
 mod lines;
 pub mod migrate;
 pub mod queues;
+pub mod schedule;
 pub mod schemas;
 pub mod servers;
 pub mod watch;

@@ -151,7 +151,8 @@ impl<'a> Stage<'a> {
     pub(super) async fn tidy(&self) -> anyhow::Result<()> {
         let (keys, server) = (&self.client.options().keys, Expiring::new(self.client.connection().clone()));
         for tag in self.queues().await?.values().flatten() {
-            let PartitionKeys { lanes, later, later_jobs, live, crashes, dead, done, control } = keys.partition(tag);
+            let PartitionKeys { lanes, later, later_jobs, live, crashes, dead, done, control, .. } =
+                keys.partition(tag);
             for key in lanes.into_iter().chain([later, later_jobs, live, crashes, dead, done, control]) {
                 server.delete(&key).await?;
             }
