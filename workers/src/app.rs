@@ -90,6 +90,22 @@ impl App {
         Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown} (TRIPSAGE_DRAGONFLY_URL)"))
     }
 
+    /// Connects for submitting: to Dragonfly, and to Postgres for the jobs of journaled queues. Where Postgres cannot be
+    /// reached, other queues are served all the same.
+    ///
+    /// # Errors
+    /// Where Dragonfly is and why it cannot be reached.
+    pub async fn submitter(&self) -> anyhow::Result<Client> {
+        let client = self.client().await?.with_durability(self.settings.worker.durability);
+        match self.store().await {
+            Ok(store) => Ok(client.with_journal(store)),
+            Err(error) => {
+                tracing::warn!(error = crate::commands::told(&error), "no Postgres: only queues that are not journaled are served");
+                Ok(client)
+            }
+        }
+    }
+
     /// What turns texts into vectors, as the settings choose.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use engine::{
     handler::KindSpec,
+    job::{Kind, QueueName},
     registry::{Registry, RegistryError},
 };
 
@@ -26,6 +27,11 @@ fn every_kind() -> Result<Registry<Context>, RegistryError> {
         .job::<SearchPlaces>()?
         .job::<RecallMemories>()?
         .job::<WarmCache>()
+}
+
+/// Which queue each kind waits in.
+pub fn queues_by_kind() -> Vec<(Kind, QueueName)> {
+    registry().specs().into_iter().map(|spec| (spec.kind.clone(), spec.queue.clone())).collect()
 }
 
 /// A kind in one line.
