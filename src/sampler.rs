@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     broker::{BrokerError, Connection, sampling},
     clock::ServerClock,
+    gate::Gate,
     job::QueueName,
     keys::PartitionKeys,
     shutdown::Shutdown,
@@ -22,6 +23,7 @@ pub(crate) struct Sampler {
     pub(crate) store: Store,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) partitions: BTreeMap<QueueName, Vec<PartitionKeys>>,
+    pub(crate) gates: BTreeMap<QueueName, Arc<Gate>>,
 }
 
 impl Sampler {
@@ -38,6 +40,9 @@ impl Sampler {
                     metrics::role_failed("sampler");
                     tracing::warn!(%error, "could not sample the journal");
                 }
+            }
+            for (queue, gate) in &self.gates {
+                metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
             }
             if let Err(error) = self.sample().await {
                 metrics::role_failed("sampler");

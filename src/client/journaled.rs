@@ -112,7 +112,10 @@ async fn settle_rows(
         tx.unjournal(&replaced_ids).await.map_err(SubmitError::MaybeJournaled)?;
     }
     if !left.is_empty() {
-        tracing::warn!(n_jobs = left.len(), "Dragonfly's memory is full: jobs are accepted into the journal, the relay brings them");
+        tracing::warn!(
+            n_jobs = left.len(),
+            "Dragonfly's memory is full: jobs are accepted into the journal, the relay brings them"
+        );
         tx.leave_to_relay(&left).await.map_err(SubmitError::MaybeJournaled)?;
     }
     Ok(submitted)

@@ -24,7 +24,7 @@ pub const METRICS: &[Documented] = &[
         "tripsage_jobs_finished_total",
         "counter",
         "kind, outcome",
-        "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, known, abandoned",
+        "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, cancelled, known, abandoned",
     ),
     ("tripsage_job_run_seconds", "histogram", "kind", "How long attempts ran"),
     ("tripsage_job_wait_seconds", "histogram", "queue", "How long jobs stood in their stream before an attempt began"),
@@ -69,6 +69,8 @@ pub const METRICS: &[Documented] = &[
     ("tripsage_queue_dead_jobs", "gauge", "queue", "Dead letters"),
     ("tripsage_queue_oldest_seconds", "gauge", "queue", "Age of the oldest job still in a stream"),
     ("tripsage_queue_workers", "gauge", "queue", "Workers whose heart beat lately"),
+    ("tripsage_queue_slots", "gauge", "queue", "How many jobs this worker runs at once at most"),
+    ("tripsage_queue_paused", "gauge", "queue", "1 while an operator has paused the queue, else 0"),
     ("tripsage_errors_total", "counter", "role", "Failures of Dragonfly or Postgres that a role met and went on from"),
     ("tripsage_database_connections", "gauge", "state", "Connections to Postgres: open, idle"),
     ("tripsage_cache_reads_total", "counter", "namespace, outcome", "Cache reads: hit, stale, miss, off"),
@@ -201,6 +203,13 @@ pub fn reconciled() {
 pub fn journal_sampled(backlog: &Backlog) {
     gauge!("tripsage_journal_backlog_jobs").set(backlog.n_jobs as f64);
     gauge!("tripsage_journal_backlog_oldest_seconds").set(backlog.oldest.as_secs_f64());
+}
+
+/// How this worker is told to run a queue.
+#[allow(clippy::cast_precision_loss, reason = "at most a million")]
+pub fn queue_governed(queue: &QueueName, n_slots: usize, is_paused: bool) {
+    gauge!("tripsage_queue_slots", "queue" => queue.to_string()).set(n_slots as f64);
+    gauge!("tripsage_queue_paused", "queue" => queue.to_string()).set(f64::from(u8::from(is_paused)));
 }
 
 /// A role met a failure of Dragonfly or Postgres and went on.

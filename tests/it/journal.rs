@@ -157,8 +157,10 @@ async fn a_retry_keeps_its_row_and_a_dead_letter_takes_it() {
     let mut patient = entries(1).remove(0);
     patient.envelope.options.max_attempts = Some(2);
     client.submit(patient).await.unwrap();
-    eventually("a retry", || async { (fixture.depth(&LEDGER).await.0 == 1 && book.n_started().await == 1).then_some(()) })
-        .await;
+    eventually("a retry", || async {
+        (fixture.depth(&LEDGER).await.0 == 1 && book.n_started().await == 1).then_some(())
+    })
+    .await;
     client.submit(entries(1).remove(0)).await.unwrap();
     eventually("a dead letter", || async { (fixture.depth(&LEDGER).await.1 >= 1).then_some(()) }).await;
     eventually("no row of the dead", || async {
@@ -201,7 +203,8 @@ async fn a_settlement_faster_than_the_commit_leaves_no_row_behind() {
     job.envelope.options.journaled = true;
     let (id, bytes) = (job.envelope.id, job.envelope.write());
     let mut open = fixture.pool.begin().await.unwrap();
-    let insert = "insert into job_journal (id, queue, kind, envelope, generation) values ($1, 'ledger', 'toy.enter', $2, 1000)";
+    let insert =
+        "insert into job_journal (id, queue, kind, envelope, generation) values ($1, 'ledger', 'toy.enter', $2, 1000)";
     sqlx::query(insert).bind(id.0).bind(&bytes[..]).execute(&mut *open).await.unwrap();
     fixture.client.submit_bytes(&LEDGER, bytes).await.unwrap();
     fixture.result(id).await;

@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod control;
 mod demo;
 mod docs;
 mod dragonfly;
@@ -13,6 +14,7 @@ mod jobs;
 mod journal;
 mod layers;
 mod memory;
+mod model;
 mod outages;
 mod ownership;
 mod search;

@@ -100,7 +100,10 @@ impl App {
         match self.store().await {
             Ok(store) => Ok(client.with_journal(store)),
             Err(error) => {
-                tracing::warn!(error = crate::commands::told(&error), "no Postgres: only queues that are not journaled are served");
+                tracing::warn!(
+                    error = crate::commands::told(&error),
+                    "no Postgres: only queues that are not journaled are served"
+                );
                 Ok(client)
             }
         }

@@ -108,7 +108,12 @@ async fn what_cannot_be_accepted_is_refused_with_what_was_expected() {
         ("toy.enter", json!({}), json!([]), ["the options are []", "expected an object"]),
         ("toy.enter", json!({}), json!({ "priority": "urgent" }), ["\"urgent\"", "high, normal or low"]),
         ("toy.enter", json!({}), json!({ "run_at": "soon" }), ["\"soon\"", "expected a timestamp such as"]),
-        ("toy.enter", json!({}), json!({ "run_at": 1, "delay_ms": 1 }), ["both `run_at` and `delay_ms`", "one of them"]),
+        (
+            "toy.enter",
+            json!({}),
+            json!({ "run_at": 1, "delay_ms": 1 }),
+            ["both `run_at` and `delay_ms`", "one of them"],
+        ),
         ("toy.enter", json!({}), json!({ "delay_ms": -1 }), ["`delay_ms` is -1", "whole number from 0"]),
         ("toy.enter", json!({}), json!({ "deadline_ms": 5000 }), ["`deadline_ms` is 5000", "milliseconds since 1970"]),
         ("toy.enter", json!({}), json!({ "max_attempts": 0 }), ["`max_attempts` is 0", "from 1"]),
@@ -116,7 +121,12 @@ async fn what_cannot_be_accepted_is_refused_with_what_was_expected() {
         ("toy.enter", json!({}), json!({ "user_id": 7 }), ["`user_id` is 7", "expected text"]),
         ("toy.enter", json!({}), json!({ "notify": ["all"] }), ["`notify` has \"all\"", "reply:<name>"]),
         ("toy.enter", json!({}), json!({ "dedup": { "key": "k" } }), ["no window_ms", "milliseconds"]),
-        ("toy.enter", json!({}), json!({ "dedup": { "key": "k", "window_ms": 1, "mode": "no" } }), ["\"no\"", "debounce"]),
+        (
+            "toy.enter",
+            json!({}),
+            json!({ "dedup": { "key": "k", "window_ms": 1, "mode": "no" } }),
+            ["\"no\"", "debounce"],
+        ),
         ("toy.enter", large, json!({}), ["bytes", "at most 10000"]),
     ] {
         let error = enqueue(&fixture, kind, payload, options).await.unwrap_err();

@@ -10,7 +10,8 @@ use engine::{
 use harness::{Fixture, Proxy, RedisServer, authority, database, eventually};
 
 use super::{
-    Book, LEDGER, acquainted_worker, all_are_done_once, entries, journaled, journaling, until_the_journal_is_empty, worker,
+    Book, LEDGER, acquainted_worker, all_are_done_once, entries, journaled, journaling, until_the_journal_is_empty,
+    worker,
 };
 
 async fn generation(fixture: &Fixture) -> i64 {
@@ -154,7 +155,8 @@ async fn a_producers_transaction_that_is_open_while_the_memory_is_lost_loses_not
     let id = job.envelope.id;
     // The producer inserted, and its job is in the memory that is lost: it has not committed yet.
     let mut open = fixture.pool.begin().await.unwrap();
-    let insert = "insert into job_journal (id, queue, kind, envelope, generation) values ($1, 'ledger', 'toy.enter', $2, $3)";
+    let insert =
+        "insert into job_journal (id, queue, kind, envelope, generation) values ($1, 'ledger', 'toy.enter', $2, $3)";
     let insert = sqlx::query(insert).bind(id.0).bind(&job.envelope.write()[..]).bind(before);
     insert.execute(&mut *open).await.unwrap();
     server.kill();

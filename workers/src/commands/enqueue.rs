@@ -54,12 +54,7 @@ pub async fn run(app: &App, args: &EnqueueArgs) -> anyhow::Result<()> {
 }
 
 /// A job of a journaled queue is accepted also while Dragonfly is away.
-async fn without_dragonfly(
-    app: &App,
-    spec: &KindSpec,
-    args: &EnqueueArgs,
-    away: anyhow::Error,
-) -> anyhow::Result<()> {
+async fn without_dragonfly(app: &App, spec: &KindSpec, args: &EnqueueArgs, away: anyhow::Error) -> anyhow::Result<()> {
     if args.wait || args.lines.is_some() {
         return Err(away);
     }
