@@ -101,6 +101,25 @@ impl App {
         Ok(ClientOptions { guarantees, ..ClientOptions::new(self.address()?, self.keys()) })
     }
 
+    /// Connects for submitting: to Dragonfly, and to Postgres for the jobs of journaled queues. Where Postgres cannot be
+    /// reached, other queues are served all the same.
+    ///
+    /// # Errors
+    /// Where Dragonfly is and why it cannot be reached.
+    pub async fn submitter(&self) -> anyhow::Result<Client> {
+        let client = self.client().await?;
+        match self.store().await {
+            Ok(store) => Ok(client.with_journal(store)),
+            Err(error) => {
+                tracing::warn!(
+                    error = crate::commands::told(&error),
+                    "no Postgres: only queues that are not journaled are served"
+                );
+                Ok(client)
+            }
+        }
+    }
+
     /// What turns texts into vectors, as the settings choose.
     ///
     /// # Errors
