@@ -16,8 +16,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     admission::Limits,
     broker::{
-        Address, BrokerError, Connection, Partition, Publisher, Scope, ServerVersion, SettleContext, Subscriber,
-        register,
+        Address, BrokerError, Connection, Expiring, Partition, Publisher, Scope, ServerVersion, SettleContext,
+        Subscriber, register,
     },
     cancellations::Cancellations,
     clock::ServerClock,
@@ -36,6 +36,7 @@ use crate::{
     reclaimer::Reclaimer,
     registrar::{Registered, Registrar, first_policies},
     registry::Registry,
+    reporter::Reporter,
     runner::Runner,
     sampler::Sampler,
     settler::{Lane, Settler},
@@ -121,6 +122,7 @@ struct Ways {
     slots: Slots,
     gate: Arc<Gate>,
     cancellations: Arc<Cancellations>,
+    reporter: Arc<Reporter>,
 }
 
 /// After the drain deadline: how long settlers may still try.
@@ -161,6 +163,12 @@ impl Engine {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
         let (decided, cancellations) = (Arc::new(Notify::new()), Arc::new(Cancellations::new()));
+        let reporter = Arc::new(Reporter {
+            kept: Expiring::new(self.connection.clone()),
+            publisher: self.publisher.clone(),
+            keys: self.options.keys.clone(),
+            clock: Arc::clone(&clock),
+        });
         let policies = first_policies(store, &self.connection, &self.options.keys).await?;
         let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
@@ -168,7 +176,12 @@ impl Engine {
             let slots = Slots::new(queue.concurrency);
             let gate = Arc::new(Gate::new(slots.clone(), queue.concurrency));
             gate.obey(&policies.get(&queue.name).cloned().unwrap_or_default());
-            let ways = Ways { slots, gate: Arc::clone(&gate), cancellations: Arc::clone(&cancellations) };
+            let ways = Ways {
+                reporter: Arc::clone(&reporter),
+                slots,
+                gate: Arc::clone(&gate),
+                cancellations: Arc::clone(&cancellations),
+            };
             let executor = self.start_queue(&ways, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
@@ -236,6 +249,7 @@ impl Engine {
             gate: Arc::clone(&ways.gate),
             cancellations: Arc::clone(&ways.cancellations),
             settler: sender,
+            reporter: Arc::clone(&ways.reporter),
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
             shutdown: self.intake.clone(),

@@ -14,6 +14,7 @@ pub mod letter;
 pub mod outcome;
 pub mod partition;
 pub mod policy;
+pub mod progress;
 pub mod queue;
 pub mod retry;
 
@@ -45,6 +46,7 @@ mod promoter;
 mod reclaimer;
 mod registrar;
 pub mod registry;
+mod reporter;
 mod runner;
 mod sampler;
 mod settlement;

@@ -4,12 +4,14 @@
 //! hash tag. Each script has one Rust function of the same name, its only caller.
 
 mod beat;
+mod cancel;
 mod connection;
 pub mod dead_letters;
 mod enqueue;
 mod free;
 mod govern;
 mod group;
+mod hasten;
 mod keyspace;
 mod partition;
 mod peek;
@@ -24,6 +26,7 @@ mod reply;
 pub mod sampling;
 mod script;
 mod settle;
+pub mod sightings;
 mod strays;
 mod submit;
 mod suspects;
@@ -32,11 +35,13 @@ mod version;
 
 pub(crate) use self::enqueue::with_lane;
 pub use self::{
+    cancel::{Cancelling, Place, cancel},
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
     free::free,
     govern::{govern, policies},
+    hasten::hasten,
     keyspace::Expiring,
     partition::{Entry, EntryId, Partition},
     promote::Promoted,

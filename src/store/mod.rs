@@ -6,6 +6,7 @@
 /// The log target of what Postgres notices.
 pub const NOTICES: &str = "sqlx::postgres::notice";
 
+mod cancelled;
 mod connect;
 mod dead_jobs;
 mod error;
