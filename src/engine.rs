@@ -30,12 +30,14 @@ use crate::{
     job::QueueName,
     keys::{Keys, PartitionKeys},
     listener::{Listener, Word},
-    partition::tags,
+    partition::{Tag, tags},
     promoter::Promoter,
     queue::Queue,
     reclaimer::Reclaimer,
+    reconciler::Reconciler,
     registrar::{Registered, Registrar, first_policies},
     registry::Registry,
+    relay::Relay,
     reporter::Reporter,
     runner::Runner,
     sampler::Sampler,
@@ -43,6 +45,7 @@ use crate::{
     shutdown::Shutdown,
     slots::Slots,
     store::Store,
+    sweeper::Sweeper,
 };
 
 /// How a worker works.
@@ -196,6 +199,11 @@ impl Engine {
             }
         }
         let gates = registered.iter().map(|known| (known.queue.clone(), Arc::clone(&known.gate))).collect();
+        self.start_journal(
+            registry,
+            store,
+            registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect(),
+        );
         let registrar = Registrar {
             connection: self.connection.clone(),
             keys: self.options.keys.clone(),
@@ -214,6 +222,29 @@ impl Engine {
         let sampler = Sampler { connection, store, clock, partitions: sampled, gates };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
+    }
+
+    fn start_journal<C: Send + Sync + 'static>(
+        &self,
+        registry: &Registry<C>,
+        store: &Store,
+        queues: Vec<(QueueName, Vec<Tag>)>,
+    ) {
+        let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+        let kinds = registry.specs().into_iter().map(|spec| (spec.kind.clone(), spec.queue.clone())).collect();
+        let reconciler = Reconciler {
+            connection: connection.clone(),
+            keys: keys.clone(),
+            store: store.clone(),
+            queues,
+            kinds,
+            max_payload_bytes: self.options.max_payload_bytes,
+        };
+        drop(self.intake.spawn(reconciler.run(self.intake.clone())));
+        drop(
+            self.intake.spawn(Relay::new(connection, keys, self.options.scope, store.clone()).run(self.intake.clone())),
+        );
+        drop(self.intake.spawn(Sweeper { store: store.clone() }.run(self.intake.clone())));
     }
 
     fn start_queue<C: Send + Sync + 'static>(

@@ -30,7 +30,7 @@ pub type Documented = (&'static str, &'static str, &'static str, &'static str);
 pub const KEYS: &[Documented] = &[
     ("tripsage:queues", "hash", "queue → the tags of its partitions, separated by spaces", "stays"),
     ("tripsage:policies", "hash", "queue → what an operator decided about it, JSON; the truth is in Postgres", "stays"),
-    ("tripsage:generation", "string", "the nonce by which a server is known that kept its memory", "stays"),
+    ("tripsage:generation", "hash", "`nonce`, by which a server is known that kept its memory", "stays"),
     ("tripsage:{t}:high", "stream, group `workers`", "ready jobs that go first", ENTRIES),
     ("tripsage:{t}:normal", "stream, group `workers`", "ready jobs", ENTRIES),
     ("tripsage:{t}:low", "stream, group `workers`", "ready jobs that go last", ENTRIES),
@@ -127,7 +127,7 @@ impl Keys {
         format!("{}policies", self.prefix)
     }
 
-    /// string: a nonce that a server which lost or rolled back its memory does not have.
+    /// hash: `nonce`, which a server that lost its memory does not have.
     pub fn generation(&self) -> String {
         format!("{}generation", self.prefix)
     }

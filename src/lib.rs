@@ -36,22 +36,27 @@ pub mod completions;
 mod consumer;
 pub mod dead_letters;
 mod executor;
+mod finder;
 mod gate;
 pub mod handler;
 mod heart;
 mod holding;
 pub mod listener;
 pub mod operator;
+mod placer;
 mod promoter;
 mod reclaimer;
+mod reconciler;
 mod registrar;
 pub mod registry;
+mod relay;
 mod reporter;
 mod runner;
 mod sampler;
 mod settlement;
 mod settler;
 mod slots;
+mod sweeper;
 
 // assembly
 pub mod engine;

@@ -37,6 +37,13 @@ impl Sampler {
             for (queue, gate) in &self.gates {
                 metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
             }
+            match self.store.journal_backlog().await {
+                Ok(backlog) => metrics::journal_sampled(&backlog),
+                Err(error) => {
+                    metrics::role_failed("sampler");
+                    tracing::warn!(%error, "could not sample the journal");
+                }
+            }
             if let Err(error) = self.sample().await {
                 metrics::role_failed("sampler");
                 tracing::warn!(%error, "could not sample the queues");

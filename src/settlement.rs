@@ -43,12 +43,6 @@ impl Delivery {
     pub(crate) fn attempt(&self) -> u32 {
         self.envelope.options.failed_attempts + 1
     }
-
-    /// Whether an earlier hand-out may have left something behind: a result, a dead letter.
-    pub(crate) fn has_history(&self) -> bool {
-        let options = &self.envelope.options;
-        self.n_crashes > 0 || options.failed_attempts > 0 || options.n_redriven > 0
-    }
 }
 
 /// What becomes of a delivery.

@@ -4,7 +4,7 @@
 --         then the dedup keys of those jobs that have one
 -- ARGV    1 group  2 the consumer that never beats  3 format of completions, m or j  4 PUBLISH or SPUBLISH
 --         5 channel of the queue  6 field of a batch of completions
---         then per job: lane (0: delayed), entry id (delayed: nothing), job id, which of KEYS its dedup key is (0: none),
+--         then per job: lane (0: delayed, 4: in the journal alone), entry id (or nothing), job id, which of KEYS its dedup key is (0: none),
 --         open completion, channel of the kind, further channels separated by spaces
 -- Returns one digit a job: 1 taken back, 0 not there or owned by a worker
 local json = ARGV[3] == 'j'
@@ -24,7 +24,7 @@ local function removed(lane, entry, id)
     redis.call('HDEL', KEYS[5], id)
     return tonumber(redis.call('ZREM', KEYS[4], id)) == 1
   end
-  return waits(lane, entry) and tonumber(redis.call('XDEL', KEYS[lane], entry)) == 1
+  return lane == 4 or (waits(lane, entry) and tonumber(redis.call('XDEL', KEYS[lane], entry)) == 1)
 end
 
 for i = 7, #ARGV, 7 do

@@ -22,6 +22,8 @@ pub enum Place {
     Later,
     /// In a stream.
     Stream(Held),
+    /// In the journal alone: nothing is to be removed here, and the world is told all the same.
+    Journal,
 }
 
 /// A job to take back.
@@ -56,6 +58,7 @@ pub async fn cancel(
         for job in some {
             let (lane, entry) = match &job.place {
                 Place::Later => (0, String::new()),
+                Place::Journal => (4, String::new()),
                 Place::Stream(held) => (held.priority.lane(), held.entry.as_str().to_owned()),
             };
             declared.extend(job.dedup.as_deref());

@@ -9,6 +9,7 @@ mod connection;
 pub mod dead_letters;
 mod enqueue;
 mod free;
+mod generation;
 mod govern;
 mod group;
 mod hasten;
@@ -40,6 +41,7 @@ pub use self::{
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
     free::free,
+    generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
     hasten::hasten,
     keyspace::Expiring,

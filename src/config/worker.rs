@@ -64,7 +64,7 @@ impl Worker {
 }
 
 const FORMATS: Shape = Shape::Choice { served: &["msgpack", "json"], reserved: &[] };
-const DURABILITIES: Shape = Shape::Choice { served: &["memory"], reserved: &["replicated", "journaled"] };
+const DURABILITIES: Shape = Shape::Choice { served: &["memory", "replicated", "journaled"], reserved: &[] };
 
 impl Section for Worker {
     const GROUP: &'static Group = &Group {

@@ -149,6 +149,7 @@ const OPERATOR: &str = "operator";
 fn timings(seen: &Seen, now_ms: u64) -> Timings {
     let queued_ms = match &seen.stand {
         Stand::Later(_) => now_ms,
+        Stand::Journal(journaled) => journaled.accepted_ms,
         Stand::Stream(entry, _) => entry.id.ms(),
     };
     Timings { queued_ms, started_ms: 0, finished_ms: now_ms }

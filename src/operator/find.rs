@@ -14,7 +14,8 @@ use crate::{
     envelope::{Envelope, Reading},
     job::{JobId, Priority, QueueName},
     keys::{PartitionKeys, RELEASED},
-    partition::Tag,
+    partition::{Tag, tags},
+    store::Journaled,
 };
 
 /// A job where it was seen.
@@ -32,6 +33,8 @@ pub(super) struct Seen {
 pub(super) enum Stand {
     Later(Delayed),
     Stream(Entry, Option<Hold>),
+    /// Accepted, and not in Dragonfly's memory yet, or not any more: the relay brings it.
+    Journal(Journaled),
 }
 
 impl Seen {
@@ -46,6 +49,7 @@ impl Seen {
     pub(super) fn place(&self) -> Place {
         match &self.stand {
             Stand::Later(_) => Place::Later,
+            Stand::Journal(_) => Place::Journal,
             Stand::Stream(entry, _) => Place::Stream(Held { priority: entry.priority, entry: entry.id.clone() }),
         }
     }
@@ -117,7 +121,16 @@ impl Operator {
                 return Ok(Some(found));
             }
         }
-        Ok(None)
+        self.find_journaled(id).await
+    }
+
+    async fn find_journaled(&self, id: JobId) -> Result<Option<Seen>, OperatorError> {
+        let Some(journaled) = self.store.journaled(id).await? else { return Ok(None) };
+        // A name that is none was written by hand, and no worker serves it.
+        let Ok(queue) = journaled.queue.parse::<QueueName>() else { return Ok(None) };
+        let tag = self.tags(&queue).first().cloned().unwrap_or_else(|| tags(&queue, 1, 1).swap_remove(0));
+        let (keys, envelope) = (self.keys.partition(&tag), read(&journaled.envelope, id));
+        Ok(Some(Seen { id, queue, tag, keys, stand: Stand::Journal(journaled), envelope }))
     }
 
     async fn find_later(&self, corners: &[Corner], id: JobId) -> Result<Option<Seen>, OperatorError> {

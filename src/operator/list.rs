@@ -157,6 +157,7 @@ impl Operator {
 fn listed(seen: &Seen, now_ms: u64) -> Listed {
     let (due_ms, since_ms) = match &seen.stand {
         Stand::Later(delayed) => (Some(delayed.due_ms), None),
+        Stand::Journal(journaled) => (None, Some(journaled.accepted_ms)),
         Stand::Stream(_, Some(hold)) if hold.consumer != RELEASED => (None, Some(now_ms.saturating_sub(hold.idle_ms))),
         Stand::Stream(entry, _) => (None, Some(entry.id.ms())),
     };

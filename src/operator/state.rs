@@ -34,6 +34,14 @@ pub enum JobState {
         #[serde(flatten)]
         job: Live,
     },
+    /// Accepted in Postgres, and not in Dragonfly's memory yet, or not any more: the relay brings it.
+    Journaled {
+        /// Since when, milliseconds since 1970 by Postgres' clock.
+        since_ms: u64,
+        /// The job.
+        #[serde(flatten)]
+        job: Live,
+    },
     /// It waits for its time.
     Delayed {
         /// When it is due, milliseconds since 1970 by the server's clock.
@@ -151,6 +159,7 @@ impl Operator {
         let (entry, hold) = match &seen.stand {
             Stand::Later(delayed) if job.attempt > 1 => return Ok(JobState::Retrying { due_ms: delayed.due_ms, job }),
             Stand::Later(delayed) => return Ok(JobState::Delayed { due_ms: delayed.due_ms, job }),
+            Stand::Journal(journaled) => return Ok(JobState::Journaled { since_ms: journaled.accepted_ms, job }),
             Stand::Stream(entry, _) => (entry, seen.hold()),
         };
         let Some(hold) = hold else {
@@ -187,6 +196,7 @@ pub(super) fn live(seen: &Seen) -> Live {
     let options = seen.envelope.as_ref().map(|envelope| envelope.options.clone()).unwrap_or_default();
     let priority = match &seen.stand {
         Stand::Later(delayed) => delayed.priority,
+        Stand::Journal(journaled) => journaled.priority,
         Stand::Stream(entry, _) => entry.priority,
     };
     Live {

@@ -44,8 +44,9 @@ impl<C: Send + Sync + 'static> Lane<C> {
     /// Where our heart was not heard lately, somebody may have claimed our deliveries: asks the server which are ours.
     async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let now = Instant::now();
-        let (mut ours, stale): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|settlement| settlement.delivery.holding.is_fresh(now, self.lease));
+        let (mut ours, stale): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|Settlement { delivery, .. }| delivery.holding.is_fresh(&delivery.held, now, self.lease));
         let mut owned = HashSet::new();
         let mut asked = HashSet::new();
         for settlement in &stale {
@@ -121,6 +122,10 @@ impl<C: Send + Sync + 'static> Lane<C> {
         let mut tx = self.store.begin().await?;
         let mut conflicting = self.write_results(batch, &mut tx).await?;
         conflicting.extend(bury(batch, &mut tx).await?);
+        let journaled: Vec<JobId> = batch.iter().filter_map(leaves_the_journal).collect();
+        if !journaled.is_empty() {
+            tx.unjournal(&journaled).await?;
+        }
         tx.commit().await?;
         let taken_back = batch.iter().enumerate().filter(|(_, one)| matches!(one.verdict, Verdict::Cancelled));
         conflicting.extend(taken_back.map(|(place, _)| place));
@@ -135,7 +140,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
             return Ok(Vec::new());
         }
         let mut inserted = tx.insert_results(&rows).await?;
-        let (mut conflicting, mut returned) = (Vec::new(), Vec::new());
+        let mut conflicting = Vec::new();
         let mut with_rows: BTreeMap<Kind, Vec<(JobId, &mut Produced)>> = BTreeMap::new();
         for (place, Settlement { delivery, verdict, .. }) in batch.iter_mut().enumerate() {
             let Verdict::Done(produced) = verdict else { continue };
@@ -145,9 +150,6 @@ impl<C: Send + Sync + 'static> Lane<C> {
                 conflicting.push(place);
                 continue;
             }
-            if delivery.has_history() {
-                returned.push(id);
-            }
             if produced.rows.is_some() {
                 with_rows.entry(delivery.envelope.kind.clone()).or_default().push((id, produced));
             }
@@ -155,9 +157,6 @@ impl<C: Send + Sync + 'static> Lane<C> {
         for (kind, outputs) in with_rows {
             let Found::Known(handler) = self.registry.find(&kind) else { continue };
             write_rows(handler, outputs, tx).await?;
-        }
-        if !returned.is_empty() {
-            tx.unbury(&returned).await?;
         }
         Ok(conflicting)
     }
@@ -203,6 +202,14 @@ async fn write_rows<C>(
 
 fn needs_commit(settlement: &Settlement) -> bool {
     matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..) | Verdict::Cancelled)
+        || leaves_the_journal(settlement).is_some()
+}
+
+/// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it.
+fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
+    let envelope = &settlement.delivery.envelope;
+    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 
 /// The drain deadline passed before Postgres answered.

@@ -45,6 +45,7 @@ impl Store {
         }
         let ids: Vec<JobId> = cancelled.iter().copied().collect();
         tx.unbury(&ids).await?;
+        tx.unjournal(&ids).await?;
         tx.commit().await?;
         Ok(cancelled)
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{
     connect::Store,
     error::StoreError,
-    statement::{Row, Tx, statement},
+    statement::{Row, Statement, Tx, built, statement},
 };
 use crate::job::JobId;
 
@@ -99,11 +99,13 @@ letter = excluded.letter, partition = excluded.partition, died_at = now(), redri
 const FENCE: &str = "\
 select pg_advisory_xact_lock(k.key) from (select distinct hashtextextended(id::text, 0) as key from unnest($1::uuid[]) as n (id) order by 1) as k";
 
-const SELECT: &str = "\
+const SELECTED: &str = "\
 select id, queue, partition, kind, user_id, status, class, error, attempt, letter, traceparent, died_at from dead_jobs \
 where redriven_at is null and ($1::uuid is null or id = $1) and ($2::text is null or queue = $2) and ($3::text is null or kind = $3) \
 and ($4::text is null or class = $4) and ($5::text is null or user_id = $5) and ($6::timestamptz is null or died_at >= $6) \
-and ($7::timestamptz is null or died_at <= $7) order by died_at desc, id limit $8";
+and ($7::timestamptz is null or died_at <= $7)";
+
+const REDRIVEN: &str = "update dead_jobs set redriven_at = now() where id = any($1)";
 
 impl Tx {
     /// Until this transaction ends nobody else buries or cancels these jobs.
@@ -144,6 +146,15 @@ impl Tx {
         self.fetch(bury).await?.iter().map(|row| row.get("id").map(JobId)).collect()
     }
 
+    /// Marks dead jobs as put back to work.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn mark_redriven(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
+        let mark = statement(REDRIVEN).bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        self.execute(mark).await.map(drop)
+    }
+
     /// Removes the mirror of jobs that are done after all.
     ///
     /// # Errors
@@ -161,15 +172,22 @@ impl Store {
     /// # Errors
     /// What Postgres refused, or that it could not be asked.
     pub async fn dead_jobs(&self, filter: &DeadFilter, limit: u32) -> Result<Vec<DeadJob>, StoreError> {
-        let select = statement(SELECT)
-            .bind(filter.id.map(|id| id.0))
-            .bind(filter.queue.as_deref())
-            .bind(filter.kind.as_deref())
-            .bind(filter.class.as_deref())
-            .bind(filter.user_id.as_deref())
-            .bind(filter.since)
-            .bind(filter.until)
-            .bind(i64::from(limit));
+        let select = built(format!("{SELECTED} order by died_at desc, id limit $8"));
+        self.fetch(filtered(select, filter).bind(i64::from(limit))).await?.iter().map(dead_job).collect()
+    }
+
+    /// One page of them in the order of their ids, after `after`.
+    ///
+    /// # Errors
+    /// What Postgres refused, or that it could not be asked.
+    pub async fn dead_page(
+        &self,
+        filter: &DeadFilter,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<DeadJob>, StoreError> {
+        let select = built(format!("{SELECTED} and ($9::uuid is null or id > $9) order by id limit $8"));
+        let select = filtered(select, filter).bind(i64::from(limit)).bind(after.map(|id| id.0));
         self.fetch(select).await?.iter().map(dead_job).collect()
     }
 
@@ -178,8 +196,7 @@ impl Store {
     /// # Errors
     /// What Postgres refused, or that it could not be asked.
     pub async fn mark_redriven(&self, ids: &[JobId]) -> Result<u64, StoreError> {
-        let mark = statement("update dead_jobs set redriven_at = now() where id = any($1)")
-            .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let mark = statement(REDRIVEN).bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
         self.execute(mark).await
     }
 
@@ -192,6 +209,17 @@ impl Store {
             statement("delete from dead_jobs where id = any($1)").bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
         self.execute(forget).await
     }
+}
+
+fn filtered(select: Statement, filter: &DeadFilter) -> Statement {
+    select
+        .bind(filter.id.map(|id| id.0))
+        .bind(filter.queue.clone())
+        .bind(filter.kind.clone())
+        .bind(filter.class.clone())
+        .bind(filter.user_id.clone())
+        .bind(filter.since)
+        .bind(filter.until)
 }
 
 fn dead_job(row: &Row) -> Result<DeadJob, StoreError> {

@@ -10,7 +10,12 @@ mod cancelled;
 mod connect;
 mod dead_jobs;
 mod error;
+mod generation;
+mod job_kinds;
+mod journal;
+mod journaled;
 mod migrate;
+mod notices;
 mod policies;
 mod results;
 mod statement;
@@ -20,7 +25,11 @@ pub use self::{
     connect::{Database, Store},
     dead_jobs::{DeadFilter, DeadJob, DeadRow},
     error::{StoreError, StoreErrorKind},
+    generation::Generation,
+    journal::{Backlog, COUNTED, Held, JOURNAL_CHANNEL, JournalRow, Unrelayed},
+    journaled::Journaled,
     migrate::MigrationState,
+    notices::Notices,
     results::{ResultRow, StoredResult},
     statement::{Row, Statement, Tx, built, statement},
     version::{OLDEST_VECTOR, PgVersions},

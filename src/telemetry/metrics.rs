@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::{
     broker::sampling::Depths,
     job::{Kind, QueueName},
+    store::Backlog,
 };
 
 /// One metric, as it is documented: name, type, labels, meaning.
@@ -48,6 +49,20 @@ pub const METRICS: &[Documented] = &[
         "step",
         "How long settlements took: commit (Postgres), acknowledge (Dragonfly)",
     ),
+    ("tripsage_journal_relayed_total", "counter", "", "Journaled jobs that this worker brought to Dragonfly"),
+    (
+        "tripsage_journal_reconciliations_total",
+        "counter",
+        "",
+        "Times that this worker found Dragonfly with another memory, and had the journal brought there again",
+    ),
+    (
+        "tripsage_journal_backlog_jobs",
+        "gauge",
+        "",
+        "Journaled jobs that are not in Dragonfly's memory yet; counted up to 100,000",
+    ),
+    ("tripsage_journal_backlog_oldest_seconds", "gauge", "", "How long the oldest of them has been accepted"),
     ("tripsage_queue_ready_jobs", "gauge", "queue", "Jobs that nobody has taken yet"),
     ("tripsage_queue_in_flight_jobs", "gauge", "queue", "Jobs taken and not yet settled, by all workers"),
     ("tripsage_queue_later_jobs", "gauge", "queue", "Delayed and retrying jobs"),
@@ -178,6 +193,23 @@ pub fn queue_sampled(queue: &QueueName, depths: &[Depths], now_ms: u64) {
 pub fn queue_governed(queue: &QueueName, n_slots: usize, is_paused: bool) {
     gauge!("tripsage_queue_slots", "queue" => queue.to_string()).set(n_slots as f64);
     gauge!("tripsage_queue_paused", "queue" => queue.to_string()).set(f64::from(u8::from(is_paused)));
+}
+
+/// Journaled jobs were brought to Dragonfly.
+pub fn journal_relayed(n_jobs: usize) {
+    counter!("tripsage_journal_relayed_total").increment(n_jobs as u64);
+}
+
+/// Dragonfly was found with another memory.
+pub fn reconciled() {
+    counter!("tripsage_journal_reconciliations_total").increment(1);
+}
+
+/// What is journaled and not in Dragonfly's memory yet.
+#[allow(clippy::cast_precision_loss, reason = "counts of jobs are far below 2^52")]
+pub fn journal_sampled(backlog: &Backlog) {
+    gauge!("tripsage_journal_backlog_jobs").set(backlog.n_jobs as f64);
+    gauge!("tripsage_journal_backlog_oldest_seconds").set(backlog.oldest.as_secs_f64());
 }
 
 /// A role met a failure of Dragonfly or Postgres and went on.

@@ -8,9 +8,10 @@ use engine::{
     completions::{Completions, Filter},
     dedup::Dedup,
     envelope::Options,
-    job::JobId,
+    job::{JobId, Priority},
     operator::{Cancelled, JobState},
     outcome::Status,
+    store::{Held, JournalRow},
 };
 use harness::{Fixture, WorkerOptions, eventually};
 
@@ -62,6 +63,36 @@ async fn what_waits_or_is_delayed_is_gone_at_once_and_its_dedup_key_free() {
     operator.resume(&GOVERNED).await.unwrap();
     assert_eq!(fixture.until_idle(&GOVERNED).await, 0);
     assert_eq!(toys.n_runs().await, 2, "the cancelled ones never ran");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_in_the_journal_alone_is_taken_back_and_never_brought() {
+    let (fixture, toys) = (Fixture::new().await, Toys::new());
+    let job = Submission::job(&Quick {}).unwrap();
+    let (id, envelope) = (job.envelope.id, job.envelope.write());
+    let row = JournalRow {
+        id,
+        queue: GOVERNED,
+        kind: job.envelope.kind.clone(),
+        priority: Priority::Normal,
+        delay: None,
+        run_at_ms: None,
+        envelope,
+    };
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.journal(&[row], Held::ByTheJournal).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut completions = fixture.client.completions(&Filter::Queue(GOVERNED)).await.unwrap();
+    let operator = operator(&fixture).await;
+    assert!(matches!(operator.state(id).await.unwrap(), JobState::Journaled { .. }));
+    assert!(matches!(operator.cancel(id).await.unwrap(), Cancelled::Removed));
+    assert_eq!(next(&mut completions, 1).await[0].status, Status::Cancelled);
+    assert_eq!(fixture.number("select count(*) from job_journal").await, 0);
+    let worker = started(&fixture, &toys, WorkerOptions::default()).await;
+    let other = fixture.client.submit(Submission::job(&Quick {}).unwrap()).await.unwrap();
+    fixture.result(other).await;
+    assert_eq!(toys.n_runs().await, 1);
     worker.stop().await;
 }
 

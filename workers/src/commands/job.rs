@@ -60,6 +60,9 @@ fn told(state: &JobState) -> String {
             let more = if *ahead_or_more { "or more " } else { "" };
             format!("waiting since {}, about {ahead} {more}ahead of it, {}", time(*since_ms), of(job))
         }
+        JobState::Journaled { since_ms, job } => {
+            format!("accepted at {}, not in Dragonfly yet, {}", time(*since_ms), of(job))
+        }
         JobState::Delayed { due_ms, job } => format!("delayed until {}, {}", time(*due_ms), of(job)),
         JobState::Retrying { due_ms, job } => format!("to be tried again at {}, {}", time(*due_ms), of(job)),
         JobState::Running { worker, since_ms, deliveries, progress, job } => {
@@ -91,6 +94,7 @@ fn dead(job: &DeadJob) -> String {
 fn details(state: &JobState) -> anyhow::Result<()> {
     match state {
         JobState::Waiting { job, .. }
+        | JobState::Journaled { job, .. }
         | JobState::Delayed { job, .. }
         | JobState::Retrying { job, .. }
         | JobState::Running { job, .. } => {
