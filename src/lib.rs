@@ -17,6 +17,8 @@ pub mod policy;
 pub mod progress;
 pub mod queue;
 pub mod retry;
+pub mod retry_budget;
+pub mod schedule;
 
 // edges
 pub mod broker;
@@ -36,6 +38,7 @@ pub mod completions;
 mod consumer;
 pub mod dead_letters;
 mod executor;
+mod expirer;
 mod finder;
 mod gate;
 pub mod handler;
@@ -57,6 +60,7 @@ mod settlement;
 mod settler;
 mod slots;
 mod sweeper;
+mod ticker;
 
 // assembly
 pub mod engine;

@@ -4,6 +4,7 @@
 //! hash tag. Each script has one Rust function of the same name, its only caller.
 
 mod beat;
+mod budget;
 mod cancel;
 mod connection;
 pub mod dead_letters;
@@ -23,6 +24,7 @@ pub mod redrive;
 mod register;
 mod release;
 pub mod replay;
+mod replicas;
 mod reply;
 pub mod sampling;
 mod script;
@@ -36,6 +38,7 @@ mod version;
 
 pub(crate) use self::enqueue::with_lane;
 pub use self::{
+    budget::Budgets,
     cancel::{Cancelling, Place, cancel},
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
@@ -45,7 +48,7 @@ pub use self::{
     govern::{govern, policies},
     hasten::hasten,
     keyspace::Expiring,
-    partition::{Entry, EntryId, Partition},
+    partition::{Deaths, Entry, EntryId, Partition},
     promote::Promoted,
     pubsub::{Message, Publisher, Scope, Subscriber},
     reclaim::Reclaimed,
@@ -53,6 +56,7 @@ pub use self::{
     register::{QueueTags, register, registered},
     release::Held,
     replay::Replayed,
+    replicas::Writes,
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,

@@ -6,7 +6,7 @@ use fred::types::Value;
 use super::{
     BrokerErrorKind,
     connection::{BrokerError, Connection, text},
-    partition::{Entry, EntryId},
+    partition::{Deaths, Entry, EntryId},
     reply,
 };
 use crate::{
@@ -106,7 +106,7 @@ pub async fn entries(
     let found = connection.call("XRANGE", [keys.lane(priority), from, to, "COUNT", &count].map(text).to_vec()).await?;
     let entry = |value: &Value| {
         let [id, fields] = reply::array(value) else { return None };
-        Some(Entry::of_fields(priority, id, fields, 0))
+        Some(Entry::of_fields(priority, id, fields, Deaths::default()))
     };
     Ok(reply::array(&found).iter().filter_map(entry).collect())
 }

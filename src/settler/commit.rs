@@ -102,8 +102,13 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn halve(&self, batch: &mut [Settlement], error: &StoreError) -> Result<(), GivenUp> {
         if let [single] = batch {
-            let at =
-                Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
+            let at = Circumstance {
+                queue: &single.delivery.holding.partition.queue,
+                budget: &self.budget,
+                now_ms: self.clock.now_ms(),
+                worker: &self.context.consumer,
+                chance: fastrand::f64(),
+            };
             tracing::error!(job.id = %single.delivery.envelope.id, %error, "Postgres refuses this job's rows");
             let refused = JobError::retry(format!("Postgres refuses its rows: {error}")).class("rows");
             single.verdict = after_failure(&refused, &single.delivery.envelope.options, &single.retry, &at);

@@ -35,6 +35,24 @@ pub const METRICS: &[Documented] = &[
         "Jobs claimed from dead workers or handed back by leaving ones",
     ),
     ("tripsage_jobs_released_total", "counter", "queue", "Jobs handed back unstarted"),
+    (
+        "tripsage_retries_stretched_total",
+        "counter",
+        "queue",
+        "Retries that wait longer than their policy says because the queue's retry budget is exhausted",
+    ),
+    (
+        "tripsage_schedule_slots_total",
+        "counter",
+        "outcome",
+        "Slots of schedules that passed: fired (a job was accepted) or skipped (missed, and left out by the policy)",
+    ),
+    (
+        "tripsage_dead_letters_expired_total",
+        "counter",
+        "queue",
+        "Dead letters forgotten because they were older than TRIPSAGE_WORKER_DEAD_RETENTION_DAYS",
+    ),
     ("tripsage_jobs_promoted_total", "counter", "queue", "Delayed and retrying jobs that became ready"),
     (
         "tripsage_settlements_total",
@@ -158,6 +176,22 @@ pub fn jobs_released(queue: &QueueName, n_jobs: usize) {
 /// Delayed jobs became ready.
 pub fn jobs_promoted(queue: &QueueName, n_jobs: usize) {
     counter!("tripsage_jobs_promoted_total", "queue" => queue.to_string()).increment(n_jobs as u64);
+}
+
+/// A retry waits longer than its policy says.
+pub fn retry_stretched(queue: &QueueName) {
+    counter!("tripsage_retries_stretched_total", "queue" => queue.to_string()).increment(1);
+}
+
+/// Slots of a schedule passed.
+pub fn schedule_slots(n_fired: usize, n_skipped: usize) {
+    counter!("tripsage_schedule_slots_total", "outcome" => "fired").increment(n_fired as u64);
+    counter!("tripsage_schedule_slots_total", "outcome" => "skipped").increment(n_skipped as u64);
+}
+
+/// Dead letters were forgotten for their age.
+pub fn dead_letters_expired(queue: &QueueName, n_letters: usize) {
+    counter!("tripsage_dead_letters_expired_total", "queue" => queue.to_string()).increment(n_letters as u64);
 }
 
 /// Deliveries were settled, or could not be.
