@@ -13,6 +13,7 @@ use engine::{
     engine::Options,
     job::QueueName,
     keys::Keys,
+    operator::Operator,
     queue::Queue,
     retry_budget::RetryLimits,
     store::{Database, OLDEST_VECTOR, Store},
@@ -88,6 +89,23 @@ impl App {
         let options = self.client_options()?;
         let shown = options.address.shown().to_owned();
         Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown} (TRIPSAGE_DRAGONFLY_URL)"))
+    }
+
+    /// Connects to both servers for what an operator does.
+    ///
+    /// # Errors
+    /// Which server cannot be reached, and why.
+    pub async fn operator(&self) -> anyhow::Result<Operator> {
+        let (client, store) = (self.client().await?, self.store().await?);
+        Ok(Operator::new(&client, store, self.format()).await?)
+    }
+
+    /// How completions are written.
+    fn format(&self) -> Format {
+        match self.settings.worker.completion_format {
+            CompletionFormat::Msgpack => Format::MsgPack,
+            CompletionFormat::Json => Format::Json,
+        }
     }
 
     /// Where and how jobs are submitted.
@@ -176,10 +194,7 @@ impl App {
             max_crashes: worker.max_crashes,
             max_payload_bytes: worker.max_payload_bytes,
             inline_result_bytes: worker.inline_result_bytes,
-            completion_format: match worker.completion_format {
-                CompletionFormat::Msgpack => Format::MsgPack,
-                CompletionFormat::Json => Format::Json,
-            },
+            completion_format: self.format(),
             scope: Scope::Global,
             completion_retention: worker.completion_retention,
             settle_batch: worker.settle_batch,
