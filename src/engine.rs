@@ -15,8 +15,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     admission::Limits,
@@ -24,11 +23,13 @@ use crate::{
         Address, BrokerError, Connection, Partition, Publisher, Scope, ServerVersion, SettleContext, Subscriber,
         register,
     },
+    cancellations::Cancellations,
     clock::ServerClock,
     completion::Format,
     consumer::Consumer,
     executor::Executor,
     expirer::Expirer,
+    gate::Gate,
     heart::Heart,
     holding::Holding,
     job::QueueName,
@@ -39,7 +40,7 @@ use crate::{
     queue::Queue,
     reclaimer::Reclaimer,
     reconciler::Reconciler,
-    registrar::Registrar,
+    registrar::{Registered, Registrar, first_policies},
     registry::Registry,
     relay::Relay,
     retry_budget::{RetryBudget, RetryLimits},
@@ -130,6 +131,13 @@ pub struct Engine {
     connection: Connection,
 }
 
+/// How jobs of one queue are let in and taken back, shared by the queue's roles.
+struct Ways {
+    slots: Slots,
+    gate: Arc<Gate>,
+    cancellations: Arc<Cancellations>,
+}
+
 /// After the drain deadline: how long settlers may still try.
 const LAST_TRIES: Duration = Duration::from_secs(3);
 
@@ -167,36 +175,51 @@ impl Engine {
     ) -> Result<(), BrokerError> {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
+        let (decided, cancellations) = (Arc::new(Notify::new()), Arc::new(Cancellations::new()));
+        let policies = first_policies(store, &self.connection, &self.options.keys).await?;
         let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
         for queue in self.options.queues.clone() {
             let slots = Slots::new(queue.concurrency);
-            let executor = self.start_queue(&slots, &clock, (registry, context, store));
+            let gate = Arc::new(Gate::new(slots.clone(), queue.concurrency));
+            gate.obey(&policies.get(&queue.name).cloned().unwrap_or_default());
+            let ways = Ways { slots, gate: Arc::clone(&gate), cancellations: Arc::clone(&cancellations) };
+            let executor = self.start_queue(&ways, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
-            registered.push((queue.name.clone(), tags.clone()));
+            registered.push(Registered { queue: queue.name.clone(), tags: tags.clone(), gate });
             for tag in tags {
                 let partition =
                     Partition::open(&self.options.address, &self.options.keys, queue.name.clone(), tag).await?;
                 sampled.entry(queue.name.clone()).or_default().push(partition.keys.clone());
                 let holding = Arc::new(Holding::new(partition));
-                self.start_partition(&holding, &executor, &slots, (&clock, &goodbyes)).await?;
+                self.start_partition(&holding, &executor, &ways, (&clock, &goodbyes)).await?;
                 self.holdings.push(holding);
             }
         }
-        self.start_journal(registry, store, registered.clone());
-        let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
-        drop(
-            self.intake.spawn(
-                Registrar { connection, keys, queues: registered, store: store.clone() }.run(self.intake.clone()),
-            ),
+        let gates = registered.iter().map(|known| (known.queue.clone(), Arc::clone(&known.gate))).collect();
+        self.start_journal(
+            registry,
+            store,
+            registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect(),
         );
+        let registrar = Registrar {
+            connection: self.connection.clone(),
+            keys: self.options.keys.clone(),
+            queues: registered,
+            store: store.clone(),
+            policies,
+            decided: Arc::clone(&decided),
+        };
+        drop(self.intake.spawn(registrar.run(self.intake.clone())));
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
         let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
         let holdings = self.holdings.iter().map(by_tag).collect();
-        drop(self.intake.spawn(Listener { subscriber, goodbyes: said, holdings }.run(self.intake.clone())));
-        let sampler = Sampler { connection: self.connection.clone(), store: store.clone(), clock, partitions: sampled };
+        let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings };
+        drop(self.intake.spawn(listener.run(self.intake.clone())));
+        let (connection, store) = (self.connection.clone(), store.clone());
+        let sampler = Sampler { connection, store, clock, partitions: sampled, gates };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
     }
@@ -232,7 +255,7 @@ impl Engine {
 
     fn start_queue<C: Send + Sync + 'static>(
         &self,
-        slots: &Slots,
+        ways: &Ways,
         clock: &Arc<ServerClock>,
         (registry, context, store): (&Arc<Registry<C>>, &Arc<C>, &Store),
     ) -> Arc<Executor<C>> {
@@ -255,13 +278,16 @@ impl Engine {
             lease: options.lease,
             inline_result_bytes: options.inline_result_bytes,
             budget: Arc::clone(&budget),
+            cancellations: Arc::clone(&ways.cancellations),
             shutdown: self.settling.clone(),
         });
         let settler = Settler { outcomes, lane, max_batch: options.settle_batch };
         drop(self.settling.spawn(settler.run()));
         let runner = Arc::new(Runner {
             context: Arc::clone(context),
-            slots: slots.clone(),
+            slots: ways.slots.clone(),
+            gate: Arc::clone(&ways.gate),
+            cancellations: Arc::clone(&ways.cancellations),
             settler: sender,
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
@@ -276,7 +302,7 @@ impl Engine {
         &self,
         holding: &Arc<Holding>,
         executor: &Arc<Executor<C>>,
-        slots: &Slots,
+        ways: &Ways,
         (clock, goodbyes): (&Arc<ServerClock>, &watch::Receiver<u64>),
     ) -> Result<(), BrokerError> {
         let worker: Arc<str> = Arc::from(self.options.worker.as_str());
@@ -291,7 +317,8 @@ impl Engine {
         let consumer = Consumer {
             holding: Arc::clone(holding),
             executor: Arc::clone(executor),
-            slots: slots.clone(),
+            slots: ways.slots.clone(),
+            gate: Arc::clone(&ways.gate),
             worker: Arc::clone(&worker),
         };
         drop(self.intake.spawn(consumer.run(self.intake.clone())));
@@ -299,10 +326,12 @@ impl Engine {
         let reclaimer = Reclaimer {
             holding: Arc::clone(holding),
             executor: Arc::clone(executor),
-            slots: slots.clone(),
+            slots: ways.slots.clone(),
+            gate: Arc::clone(&ways.gate),
             worker,
             lease: self.options.lease,
             goodbyes: goodbyes.clone(),
+            turns: ways.gate.turns(),
         };
         drop(self.intake.spawn(reclaimer.run(self.intake.clone())));
         Ok(())
@@ -345,8 +374,7 @@ impl Engine {
 
     async fn say_goodbye(&self) {
         let word = Word::Goodbye { worker: self.options.worker.clone() };
-        let json = serde_json::to_vec(&word).expect("two words encode");
-        if let Err(error) = self.publisher.publish(&self.options.keys.control_channel(), Bytes::from(json)).await {
+        if let Err(error) = self.publisher.publish(&self.options.keys.control_channel(), word.write()).await {
             tracing::warn!(%error, "could not say goodbye; others find what was handed back within a second");
         }
     }

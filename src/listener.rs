@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::{broker::Subscriber, holding::Holding, shutdown::Shutdown};
+use crate::{broker::Subscriber, cancellations::Cancellations, holding::Holding, job::JobId, shutdown::Shutdown};
 
 /// A word between workers, JSON on the control channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,20 @@ pub enum Word {
         /// The partition's tag.
         partition: String,
     },
+    /// An operator decided something about a queue: look what it is.
+    Policies,
+    /// Jobs were cancelled: whoever runs one ends its handler.
+    Cancel {
+        /// Which jobs.
+        ids: Vec<JobId>,
+    },
+}
+
+impl Word {
+    /// The word as it goes over the channel.
+    pub(crate) fn write(&self) -> Bytes {
+        Bytes::from(serde_json::to_vec(self).expect("names and ids encode"))
+    }
 }
 
 /// Listens for this worker.
@@ -30,10 +45,13 @@ pub(crate) struct Listener {
     pub(crate) goodbyes: watch::Sender<u64>,
     /// This worker's partitions by their tags.
     pub(crate) holdings: HashMap<String, Arc<Holding>>,
+    pub(crate) decided: Arc<Notify>,
+    pub(crate) cancellations: Arc<Cancellations>,
 }
 
 impl Listener {
-    /// Ends when told to stop. A word that is lost costs a second: every loop also looks by itself.
+    /// Ends when told to stop. A word that is lost costs seconds: every loop also looks by itself, and a
+    /// cancelled job that runs on has no effect.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         while let Some(Some(message)) = shutdown.run_until_stopped(self.subscriber.next()).await {
             match message.payload.as_deref().map(serde_json::from_slice) {
@@ -46,6 +64,8 @@ impl Listener {
                         holding.nudge();
                     }
                 }
+                Some(Ok(Word::Policies)) => self.decided.notify_one(),
+                Some(Ok(Word::Cancel { ids })) => self.cancellations.cancel(&ids),
                 Some(Err(error)) => tracing::debug!(%error, "a word that this version does not know"),
                 None => {}
             }

@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     broker::{BrokerError, Connection, sampling},
     clock::ServerClock,
+    gate::Gate,
     job::QueueName,
     keys::PartitionKeys,
     shutdown::Shutdown,
@@ -22,6 +23,7 @@ pub(crate) struct Sampler {
     pub(crate) store: Store,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) partitions: BTreeMap<QueueName, Vec<PartitionKeys>>,
+    pub(crate) gates: BTreeMap<QueueName, Arc<Gate>>,
 }
 
 impl Sampler {
@@ -32,6 +34,9 @@ impl Sampler {
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
             let (open, idle) = self.store.connections();
             metrics::database_connections(open, idle);
+            for (queue, gate) in &self.gates {
+                metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
+            }
             match self.store.journal_backlog().await {
                 Ok(backlog) => metrics::journal_sampled(&backlog),
                 Err(error) => {

@@ -48,12 +48,6 @@ impl Delivery {
     pub(crate) fn attempt(&self) -> u32 {
         self.envelope.options.failed_attempts + 1
     }
-
-    /// Whether an earlier hand-out may have left something behind: a result, a dead letter.
-    pub(crate) fn has_history(&self) -> bool {
-        let options = &self.envelope.options;
-        self.n_crashes > 0 || options.failed_attempts > 0 || options.n_redriven > 0 || options.journaled
-    }
 }
 
 /// What becomes of a delivery.
@@ -66,6 +60,8 @@ pub(crate) enum Verdict {
     Retry(Duration, AttemptError),
     /// It runs again after the wait, at no cost.
     Snooze(Duration),
+    /// The word came that it is cancelled: Postgres is asked whether that is so.
+    Cancelled,
     /// To the dead letters.
     Dead(Status, AttemptError),
 }
@@ -78,6 +74,7 @@ impl Verdict {
             Self::Known(_) => "known",
             Self::Retry(..) => "retried",
             Self::Snooze(_) => "snoozed",
+            Self::Cancelled => "cancelled",
             Self::Dead(status, _) => status.as_str(),
         }
     }

@@ -51,6 +51,7 @@ pub use self::{
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
+    take::Taken,
     version::ServerVersion,
 };
 

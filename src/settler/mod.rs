@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     broker::SettleContext,
+    cancellations::Cancellations,
     clock::ServerClock,
     keys::Keys,
     registry::Registry,
@@ -46,6 +47,7 @@ pub(crate) struct Lane<C> {
     pub(crate) lease: Duration,
     pub(crate) inline_result_bytes: usize,
     pub(crate) budget: Arc<SharedBudget>,
+    pub(crate) cancellations: Arc<Cancellations>,
     pub(crate) shutdown: Shutdown,
 }
 

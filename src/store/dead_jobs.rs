@@ -1,5 +1,7 @@
 //! The mirror of the dead letters, for listing and filtering.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -91,7 +93,11 @@ select n.* from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[
 as n (id, queue, partition, kind, user_id, status, class, error, attempt, letter, traceparent) \
 where not exists (select 1 from job_results r where r.id = n.id) \
 on conflict (id) do update set status = excluded.status, class = excluded.class, error = excluded.error, attempt = excluded.attempt, \
-letter = excluded.letter, partition = excluded.partition, died_at = now(), redriven_at = null";
+letter = excluded.letter, partition = excluded.partition, died_at = now(), redriven_at = null returning id";
+
+/// One who buries a job and one who cancels it do so one after the other, in an order that cannot lock up.
+const FENCE: &str = "\
+select pg_advisory_xact_lock(k.key) from (select distinct hashtextextended(id::text, 0) as key from unnest($1::uuid[]) as n (id) order by 1) as k";
 
 const SELECTED: &str = "\
 select id, queue, partition, kind, user_id, status, class, error, attempt, letter, traceparent, died_at from dead_jobs \
@@ -102,11 +108,17 @@ and ($7::timestamptz is null or died_at <= $7)";
 const REDRIVEN: &str = "update dead_jobs set redriven_at = now() where id = any($1)";
 
 impl Tx {
-    /// Mirrors dead letters; a job that has a result is not dead.
+    /// Until this transaction ends nobody else buries or cancels these jobs.
+    pub(super) async fn fence(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
+        self.execute(statement(FENCE).bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())).await.map(drop)
+    }
+
+    /// Mirrors dead letters; a job that has a result is not dead. Gives those that are dead now.
     ///
     /// # Errors
     /// What Postgres refused.
-    pub async fn bury(&mut self, rows: &[DeadRow]) -> Result<(), StoreError> {
+    pub async fn bury(&mut self, rows: &[DeadRow]) -> Result<HashSet<JobId>, StoreError> {
+        self.fence(&rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
         fn texts<'a>(rows: &'a [DeadRow], pick: fn(&'a DeadRow) -> &'a str) -> Vec<String> {
             // Postgres' text cannot hold NUL.
             rows.iter().map(|row| pick(row).replace('\0', "\u{fffd}")).collect()
@@ -131,7 +143,7 @@ impl Tx {
                     .map(|row| row.traceparent.as_ref().map(|trace| trace.replace('\0', "\u{fffd}")))
                     .collect::<Vec<_>>(),
             );
-        self.execute(bury).await.map(drop)
+        self.fetch(bury).await?.iter().map(|row| row.get("id").map(JobId)).collect()
     }
 
     /// Whether nobody else expires dead letters while this transaction is open.

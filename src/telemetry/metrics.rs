@@ -24,7 +24,7 @@ pub const METRICS: &[Documented] = &[
         "tripsage_jobs_finished_total",
         "counter",
         "kind, outcome",
-        "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, known, abandoned",
+        "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, cancelled, known, abandoned",
     ),
     ("tripsage_job_run_seconds", "histogram", "kind", "How long attempts ran"),
     ("tripsage_job_wait_seconds", "histogram", "queue", "How long jobs stood in their stream before an attempt began"),
@@ -87,6 +87,8 @@ pub const METRICS: &[Documented] = &[
     ("tripsage_queue_dead_jobs", "gauge", "queue", "Dead letters"),
     ("tripsage_queue_oldest_seconds", "gauge", "queue", "Age of the oldest job still in a stream"),
     ("tripsage_queue_workers", "gauge", "queue", "Workers whose heart beat lately"),
+    ("tripsage_queue_slots", "gauge", "queue", "How many jobs this worker runs at once at most"),
+    ("tripsage_queue_paused", "gauge", "queue", "1 while an operator has paused the queue, else 0"),
     ("tripsage_errors_total", "counter", "role", "Failures of Dragonfly or Postgres that a role met and went on from"),
     ("tripsage_database_connections", "gauge", "state", "Connections to Postgres: open, idle"),
     ("tripsage_cache_reads_total", "counter", "namespace, outcome", "Cache reads: hit, stale, miss, off"),
@@ -218,6 +220,13 @@ pub fn queue_sampled(queue: &QueueName, depths: &[Depths], now_ms: u64) {
     set("tripsage_queue_workers", depths.iter().map(|depths| depths.live).max().unwrap_or_default() as f64);
     let oldest = depths.iter().filter_map(|depths| depths.oldest_ms).min();
     set("tripsage_queue_oldest_seconds", oldest.map_or(0.0, |ms| now_ms.saturating_sub(ms) as f64 / 1000.0));
+}
+
+/// How this worker is told to run a queue.
+#[allow(clippy::cast_precision_loss, reason = "at most a million")]
+pub fn queue_governed(queue: &QueueName, n_slots: usize, is_paused: bool) {
+    gauge!("tripsage_queue_slots", "queue" => queue.to_string()).set(n_slots as f64);
+    gauge!("tripsage_queue_paused", "queue" => queue.to_string()).set(f64::from(u8::from(is_paused)));
 }
 
 /// Journaled jobs were brought to Dragonfly.

@@ -3,6 +3,7 @@
 
 mod cache;
 mod cli;
+mod control;
 mod dead;
 mod delays;
 mod demo;
@@ -15,6 +16,7 @@ mod jobs;
 mod journal;
 mod layers;
 mod memory;
+mod model;
 mod outages;
 mod ownership;
 mod retries;

@@ -36,7 +36,7 @@ async fn an_owner_whose_lease_ran_out_settles_nothing() {
     let partition = Partition::open(&fixture.address, &fixture.keys, TOYS, tag).await.unwrap();
     fixture.client.submit_bytes(&TOYS, Bytes::from_static(b"{\"kind\":\"toy.echo\"}")).await.unwrap();
     partition.beat("zombie").await.unwrap();
-    let taken = partition.take("zombie", 1).await.unwrap().remove(0);
+    let taken = partition.take("zombie", 1).await.unwrap().jobs().remove(0);
 
     assert!(partition.reclaim("heir", Duration::from_secs(60), 1).await.unwrap().is_empty(), "its heart still beats");
     let claimed = eventually("the lease to run out", || async {

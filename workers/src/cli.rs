@@ -1,10 +1,14 @@
 //! The command line: every verb an operator or a script needs.
 
+mod control;
+
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::job::JobId;
+
+pub use self::control::{Choice, QueueArgs, QueuesArgs, QueuesCommand, SetArgs};
 
 /// TripSage's background plane: workers, jobs, dead letters, caches.
 #[derive(Debug, Parser)]
@@ -30,8 +34,8 @@ pub enum Command {
     Enqueue(EnqueueArgs),
     /// Follow completions
     Watch(WatchArgs),
-    /// Show what stands in every queue: ready, running, delayed, dead, the oldest, the workers
-    Queues(JsonArgs),
+    /// Show what stands in every queue and what is decided about it; pause, resume, limit one
+    Queues(QueuesArgs),
     /// Show what became of a job
     Job(JobArgs),
     /// List, show, redrive or purge dead letters

@@ -43,7 +43,7 @@ impl Corner {
 
     /// The next ready job, which runs from now on.
     async fn take(&self) -> Option<Entry> {
-        self.partition.take("me", 1).await.unwrap().pop()
+        self.partition.take("me", 1).await.unwrap().jobs().pop()
     }
 
     /// Takes the next ready job and gives its id.

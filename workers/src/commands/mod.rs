@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod dead;
+pub mod decide;
 pub mod demo;
 pub mod enqueue;
 pub mod health;
