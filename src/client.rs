@@ -4,21 +4,30 @@
 //! accepted all the same, and submitting it again then does no harm, for a job has one result.
 //! Never retries by itself what could be refused for a reason.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    broker::{self, Address, BrokerError, BrokerErrorKind, Connection, Due, QueueTags, Scheduled, Scope, Submitter},
+    broker::{
+        self, Address, BrokerError, BrokerErrorKind, Connection, Door, Due, Enqueue, Enqueued, QueueTags, Scope,
+        Submitter,
+    },
     completion::Completion,
     completions::{Completions, Filter},
+    dedup,
     envelope::{Envelope, Options, encode_payload},
     handler::{BatchJob, Job},
     job::{JobId, Kind, QueueName},
     keys::Keys,
-    partition::{Tag, tags},
+    partition::{Tag, of_key, tags},
+    policy::Policy,
 };
 
 /// A job to submit.
@@ -89,6 +98,23 @@ pub enum SubmitError {
         "submit a job: no answer, so it may or may not have been accepted; submitting the same id again is safe: {0}"
     )]
     Unknown(#[source] BrokerError),
+    /// The queue holds as much as it may: it was not accepted. Submit it again later.
+    #[error("submit a job: the queue `{queue}` is full; it may have room in {retry_after:?}, submit it again then")]
+    Busy {
+        /// Which queue.
+        queue: QueueName,
+        /// When it is worth trying again, by the rate at which jobs left lately.
+        retry_after: Duration,
+    },
+    /// The queue takes no new jobs: it was not accepted.
+    #[error("submit a job: the queue `{0}` takes no new jobs now; an operator has closed it")]
+    Closed(QueueName),
+    /// Another job has its dedup key: it was not accepted.
+    #[error("submit a job: the job {owner} has the same dedup key and is not done yet, or its window is still open")]
+    Duplicate {
+        /// Which job.
+        owner: JobId,
+    },
     /// No completion came in time. The job goes on.
     #[error("await a completion: none came within {0:?}; the job goes on, and its result will be in job_results")]
     TimedOut(Duration),
@@ -114,16 +140,45 @@ pub struct ClientOptions {
     pub scope: Scope,
 }
 
+/// A job that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id; or the id of the job that stands for it, where its dedup key was taken and its mode says so.
+    pub id: JobId,
+    /// Whether that job had been accepted before; nothing was added then.
+    pub existing: bool,
+    /// The job, still waiting, that it took the place of.
+    pub replaced: Option<JobId>,
+}
+
+impl Accepted {
+    fn new(id: JobId) -> Self {
+        Self { id, existing: false, replaced: None }
+    }
+}
+
+/// What became of one submission.
+pub type Submitted = Result<Accepted, SubmitError>;
+
 /// Submits jobs. Share one: jobs submitted together are pipelined over its connection.
 pub struct Client {
     options: ClientOptions,
     connection: Connection,
     submitter: Submitter,
-    queues: Mutex<Option<(Instant, QueueTags)>>,
+    fleet: Mutex<Option<(Instant, Arc<Fleet>)>>,
 }
 
-/// How long the list of partitions is believed.
-const QUEUES_KNOWN_FOR: Duration = Duration::from_secs(10);
+/// What the fleet says of its queues.
+struct Fleet {
+    queues: QueueTags,
+    policies: BTreeMap<QueueName, Policy>,
+}
+
+/// How long the list of partitions, and what operators decided, is believed.
+const FLEET_KNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// Whether ready jobs go through the script too, 128 a call, where nothing has to be judged.
+const PACK_ALL: bool = false;
 
 impl Client {
     /// Connects.
@@ -132,48 +187,80 @@ impl Client {
     /// When the server cannot be reached or refuses.
     pub async fn connect(options: ClientOptions) -> Result<Self, BrokerError> {
         let connection = Connection::open(&options.address).await?;
-        Ok(Self { options, submitter: Submitter::new(connection.clone()), connection, queues: Mutex::default() })
+        Ok(Self { options, submitter: Submitter::new(connection.clone()), connection, fleet: Mutex::default() })
     }
 
-    /// Submits one job.
+    /// Submits one job; gives its id, or the id of the job that stands for it.
     ///
     /// # Errors
     /// [`SubmitError`] says whether it may have been accepted.
     pub async fn submit(&self, submission: Submission) -> Result<JobId, SubmitError> {
-        let id = submission.envelope.id;
-        self.submit_all(vec![submission]).await?;
-        Ok(id)
+        let mut ids = self.submit_all(vec![submission]).await?;
+        Ok(ids.swap_remove(0))
     }
 
     /// Submits many jobs, pipelined and spread over their queues' partitions; gives their ids in the same order.
     ///
     /// # Errors
-    /// [`SubmitError`]; some of them may have been accepted.
+    /// [`SubmitError`], the first of them; some of the others may have been accepted. [`Client::submit_each`] tells which.
     pub async fn submit_all(&self, submissions: Vec<Submission>) -> Result<Vec<JobId>, SubmitError> {
-        let queues = self.queues().await?;
-        let ids = submissions.iter().map(|submission| submission.envelope.id).collect();
-        let mut by_partition: HashMap<Tag, Vec<Submission>> = HashMap::new();
-        let turn = fastrand::usize(..1 << 16);
-        for (number, submission) in submissions.into_iter().enumerate() {
-            by_partition.entry(choose(&queues, &submission.queue, turn + number)).or_default().push(submission);
-        }
-        let added = by_partition.into_iter().map(|(tag, submissions)| self.add(tag, submissions));
-        futures::future::try_join_all(added).await?;
-        Ok(ids)
+        self.submit_each(submissions).await?.into_iter().map(|submitted| Ok(submitted?.id)).collect()
     }
 
-    async fn add(&self, tag: Tag, submissions: Vec<Submission>) -> Result<(), SubmitError> {
-        let keys = self.options.keys.partition(&tag);
-        let (mut ready, mut delayed) = (Vec::new(), Vec::new());
-        for Submission { envelope, delay, .. } in submissions {
-            let priority = envelope.options.priority;
-            match due(delay, envelope.options.run_at_ms) {
-                Some(due) => delayed.push(Scheduled { id: envelope.id, due, priority, envelope: envelope.write() }),
-                None => ready.push((priority, envelope.write())),
+    /// Submits many jobs; says of each, in the same order, what became of it.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the server refused or did not answer; some may have been accepted.
+    pub async fn submit_each(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
+        let fleet = self.fleet().await?;
+        let mut by_partition: HashMap<Tag, Vec<(usize, Submission)>> = HashMap::new();
+        let turn = fastrand::usize(..1 << 16);
+        for (number, submission) in submissions.into_iter().enumerate() {
+            let turn = match &submission.envelope.options.dedup {
+                Some(dedup) => of_key(check(dedup)?, fleet.queues.get(&submission.queue).map_or(1, Vec::len)),
+                None => turn + number,
+            };
+            by_partition.entry(choose(&fleet.queues, &submission.queue, turn)).or_default().push((number, submission));
+        }
+        let added = by_partition.into_iter().map(|(tag, jobs)| self.add(&fleet, tag, jobs));
+        let submitted = futures::future::try_join_all(added).await?;
+        let mut submitted: Vec<(usize, Submitted)> = submitted.into_iter().flatten().collect();
+        submitted.sort_unstable_by_key(|(number, _)| *number);
+        Ok(submitted.into_iter().map(|(_, submitted)| submitted).collect())
+    }
+
+    /// Ready jobs that nobody has to judge go as plain additions, the others through the script.
+    async fn add(
+        &self,
+        fleet: &Fleet,
+        tag: Tag,
+        jobs: Vec<(usize, Submission)>,
+    ) -> Result<Vec<(usize, Submitted)>, SubmitError> {
+        let mut submitted = Vec::with_capacity(jobs.len());
+        let queue = jobs.first().map(|(_, submission)| &submission.queue);
+        let limited = queue.and_then(|queue| fleet.policies.get(queue)).is_some_and(Policy::limits_producers);
+        let (mut ready, mut judged, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, Submission { queue, envelope, delay }) in jobs {
+            let due = due(delay, envelope.options.run_at_ms);
+            let (id, priority) = (envelope.id, envelope.options.priority);
+            if PACK_ALL || limited || due.is_some() || envelope.options.dedup.is_some() {
+                let dedup = envelope.options.dedup.clone();
+                judged.push(Enqueue { id, priority, due, dedup, again: false, envelope: envelope.write() });
+                places.push((number, queue));
+            } else {
+                ready.push((priority, envelope.write()));
+                submitted.push((number, Ok(Accepted::new(id))));
             }
         }
-        self.submitter.add_all(&keys, ready).await?;
-        Ok(self.submitter.schedule(&keys, &delayed).await?)
+        self.submitter.add_all(&self.options.keys.partition(&tag), ready).await?;
+        let verdicts = self.door().enqueue(&tag, &judged).await?;
+        let judged = judged.iter().zip(places).zip(verdicts);
+        submitted.extend(judged.map(|((job, (number, queue)), verdict)| (number, told(job.id, queue, verdict))));
+        Ok(submitted)
+    }
+
+    fn door(&self) -> Door<'_> {
+        Door { connection: &self.connection, keys: &self.options.keys, scope: self.options.scope }
     }
 
     /// Submits one job and waits for its completion.
@@ -189,13 +276,25 @@ impl Client {
         if !submission.envelope.options.notify.iter().any(|wish| wish == "job") {
             submission.envelope.options.notify.push("job".to_owned());
         }
-        // Subscribed before it is submitted, so that no completion can come too early.
-        let mut completions = self.completions(&Filter::Job(id)).await?;
-        self.submit(submission).await?;
-        let first = tokio::time::timeout(within, completions.next()).await;
-        let found =
-            first.ok().flatten().and_then(|batch| batch.completions.into_iter().find(|completion| completion.id == id));
-        found.ok_or(SubmitError::TimedOut(within))
+        // Subscribed before it is submitted, so that no completion can come too early. Another job may stand for one with
+        // a dedup key, and that one may not have asked for a channel of its own.
+        let filter = match &submission.envelope.options.dedup {
+            Some(_) => Filter::Queue(submission.queue.clone()),
+            None => Filter::Job(id),
+        };
+        let mut completions = self.completions(&filter).await?;
+        let id = self.submit(submission).await?;
+        let of_job = async {
+            while let Some(batch) = completions.next().await {
+                let found = batch.completions.into_iter().find(|completion| completion.id == id);
+                if found.is_some() {
+                    return found;
+                }
+            }
+            None
+        };
+        let found = tokio::time::timeout(within, of_job).await;
+        found.ok().flatten().ok_or(SubmitError::TimedOut(within))
     }
 
     /// Completions from now on.
@@ -211,13 +310,22 @@ impl Client {
     /// # Errors
     /// When the server cannot be asked.
     pub async fn queues(&self) -> Result<QueueTags, BrokerError> {
-        let known = self.queues.lock().expect("no code panics while it holds this lock").clone();
-        if let Some((_, queues)) = known.filter(|(since, _)| since.elapsed() < QUEUES_KNOWN_FOR) {
-            return Ok(queues);
+        Ok(self.fleet().await?.queues.clone())
+    }
+
+    async fn fleet(&self) -> Result<Arc<Fleet>, BrokerError> {
+        let known = self.fleet.lock().expect("no code panics while it holds this lock").clone();
+        if let Some((_, fleet)) = known.filter(|(since, _)| since.elapsed() < FLEET_KNOWN_FOR) {
+            return Ok(fleet);
         }
-        let queues = broker::registered(&self.connection, &self.options.keys).await?;
-        *self.queues.lock().expect("no code panics while it holds this lock") = Some((Instant::now(), queues.clone()));
-        Ok(queues)
+        let (queues, policies) = tokio::try_join!(
+            broker::registered(&self.connection, &self.options.keys),
+            broker::policies(&self.connection, &self.options.keys)
+        )?;
+        let fleet = Arc::new(Fleet { queues, policies });
+        *self.fleet.lock().expect("no code panics while it holds this lock") =
+            Some((Instant::now(), Arc::clone(&fleet)));
+        Ok(fleet)
     }
 
     /// The connection it submits over.
@@ -251,4 +359,28 @@ fn choose(queues: &QueueTags, queue: &QueueName, turn: usize) -> Tag {
 
 fn due(delay: Option<Duration>, run_at_ms: Option<u64>) -> Option<Due> {
     delay.map(Due::In).or_else(|| run_at_ms.map(Due::At))
+}
+
+fn check(dedup: &dedup::Dedup) -> Result<&str, SubmitError> {
+    let reason = match dedup.key.len() {
+        0 => "the dedup key is empty; expected what makes two jobs the same".to_owned(),
+        n if n > dedup::MAX_KEY_BYTES => {
+            format!("the dedup key has {n} bytes; expected at most {}", dedup::MAX_KEY_BYTES)
+        }
+        _ if dedup.window_ms == 0 => "the dedup window is 0 ms; expected how long the key shall last".to_owned(),
+        _ => return Ok(&dedup.key),
+    };
+    Err(SubmitError::Invalid(reason))
+}
+
+fn told(id: JobId, queue: QueueName, verdict: Enqueued) -> Submitted {
+    match verdict {
+        Enqueued::Accepted => Ok(Accepted::new(id)),
+        Enqueued::Replaced(replaced) => Ok(Accepted { replaced: Some(replaced), ..Accepted::new(id) }),
+        Enqueued::Existing(owner) => Ok(Accepted { existing: true, ..Accepted::new(owner) }),
+        Enqueued::Duplicate(owner) => Err(SubmitError::Duplicate { owner }),
+        Enqueued::Busy(retry_after) => Err(SubmitError::Busy { queue, retry_after }),
+        Enqueued::Closed => Err(SubmitError::Closed(queue)),
+        Enqueued::OutOfMemory => Err(SubmitError::Refused(BrokerError::out_of_memory("enqueue"))),
+    }
 }

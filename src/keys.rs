@@ -71,7 +71,12 @@ pub const KEYS: &[Documented] = &[
         "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`",
         "stays",
     ),
-    ("tripsage:{t}:dedup:<key>", "string", "the job that has this dedup key", "expires; goes when its job is settled"),
+    (
+        "tripsage:{t}:dedup:<key>",
+        "string",
+        "the job that has this dedup key, a space, and where it was put",
+        "expires after its window; goes sooner when its job is settled",
+    ),
     ("tripsage:{t}:progress:<id>", "string", "how far a running job has come, JSON", "expires"),
     ("tripsage:{name}:cache", "string", "a cache entry", "expires"),
     ("tripsage:{name}:refresh", "string", "who refreshes that entry now", "expires"),
@@ -126,14 +131,14 @@ impl Keys {
         format!("{}generation", self.prefix)
     }
 
-    /// string, expires: which job has this dedup key.
-    pub fn dedup(&self, tag: &Tag, key: &str) -> String {
-        format!("{}{{{tag}}}:dedup:{key}", self.prefix)
-    }
-
     /// string, expires: how far a running job has come.
     pub fn progress(&self, tag: &Tag, id: JobId) -> String {
         format!("{}{{{tag}}}:progress:{id}", self.prefix)
+    }
+
+    /// What every channel of completions begins with.
+    pub fn done_prefix(&self) -> String {
+        format!("{}done:", self.prefix)
     }
 
     /// channel: completions of a queue, arrays.
@@ -215,6 +220,17 @@ pub struct PartitionKeys {
 }
 
 impl PartitionKeys {
+    /// string, expires: which job has this dedup key, and where it was put. Freed by `settle` for that job alone.
+    pub fn dedup(&self, key: &str) -> String {
+        format!("{}{key}", self.dedup_prefix())
+    }
+
+    /// What the partition's dedup keys begin with.
+    pub fn dedup_prefix(&self) -> String {
+        let partition = self.control.strip_suffix("control").expect("the name of every key ends it");
+        format!("{partition}dedup:")
+    }
+
     /// The stream of a priority.
     pub fn lane(&self, priority: Priority) -> &str {
         &self.lanes[usize::from(priority.lane()) - 1]
@@ -251,6 +267,7 @@ mod tests {
         let id = JobId(uuid::Uuid::nil());
         let queue = QueueName::from_static("queue");
         let kind = Kind::from_static("kind");
+        let partition_dedup = partition.dedup("<key>");
         let [high, normal, low] = partition.lanes;
         let built = [
             keys.queues(),
@@ -266,7 +283,7 @@ mod tests {
             partition.dead,
             partition.done,
             partition.control,
-            keys.dedup(&tag, "<key>"),
+            partition_dedup,
             keys.progress(&tag, id).replace(&id.to_string(), "<id>"),
             cache.value,
             cache.refresh,

@@ -52,6 +52,17 @@ pub fn tags(queue: &QueueName, n_partitions: u16, threads: u16) -> Vec<Tag> {
         .collect()
 }
 
+/// The place, among `n` partitions, of jobs with a dedup key: the same key always meets itself.
+///
+/// It is the key's CRC-32 (as in zlib, PNG and every language's library) modulo `n`, so that producers in other
+/// languages find it too.
+pub fn of_key(key: &str, n: usize) -> usize {
+    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+    let byte = |crc: u32, byte: u8| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc));
+    let crc = !key.bytes().fold(u32::MAX, byte);
+    usize::try_from(crc).expect("32 bits fit") % n.max(1)
+}
+
 fn placed(queue: &QueueName, number: u16, wanted: u16, threads: u16) -> Tag {
     let plain = format!("{queue}~{number}");
     if number == 0 || shard(&plain, threads) == wanted {
@@ -92,6 +103,13 @@ mod tests {
         assert_eq!(few[..], many[..2]);
         assert_eq!(many[0].as_str(), "search~0");
         assert_eq!(many.iter().collect::<HashSet<_>>().len(), 8);
+    }
+
+    #[test]
+    fn a_key_is_placed_by_the_crc_that_every_language_has() {
+        let whole = usize::try_from(1_u64 << 32).expect("64 bits");
+        assert_eq!(of_key("123456789", whole), 0xCBF4_3926, "the check value of CRC-32");
+        assert_eq!((of_key("", 4), of_key("123456789", 4), of_key("any", 0)), (0, 0xCBF4_3926 % 4, 0));
     }
 
     #[test]

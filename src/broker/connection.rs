@@ -116,6 +116,11 @@ impl BrokerError {
         }
     }
 
+    /// A refusal for want of memory that a script answered instead of failing.
+    pub(crate) fn out_of_memory(command: &'static str) -> Self {
+        Self { command, kind: BrokerErrorKind::OutOfMemory, detail: "the server's memory is full".to_owned() }
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> BrokerErrorKind {
         self.kind

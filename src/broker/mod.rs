@@ -6,6 +6,8 @@
 mod beat;
 mod connection;
 pub mod dead_letters;
+mod enqueue;
+mod free;
 mod govern;
 mod group;
 mod keyspace;
@@ -20,7 +22,6 @@ mod release;
 pub mod replay;
 mod reply;
 pub mod sampling;
-mod schedule;
 mod script;
 mod settle;
 mod strays;
@@ -29,10 +30,12 @@ mod suspects;
 mod take;
 mod version;
 
-pub(crate) use self::schedule::with_lane;
+pub(crate) use self::enqueue::with_lane;
 pub use self::{
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
+    enqueue::{Door, Due, Enqueue, Enqueued},
+    free::free,
     govern::{govern, policies},
     keyspace::Expiring,
     partition::{Entry, EntryId, Partition},
@@ -44,7 +47,6 @@ pub use self::{
     release::Held,
     replay::Replayed,
     sampling::Depths,
-    schedule::{Due, Scheduled},
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
     version::ServerVersion,

@@ -1,10 +1,13 @@
 -- Settles deliveries whose results are committed, for those that the consumer still owns: a retry or a
 -- dead letter is added first (refused for want of memory: the delivery stays pending, nothing is lost),
--- then all are acknowledged and deleted, then completions are kept for replay and published.
+-- then all are acknowledged and deleted and the dedup keys that are still theirs freed, then completions are kept for
+-- replay and published.
 -- KEYS    1 high  2 normal  3 low (streams)  4 later (zset)  5 later:jobs (hash)  6 crashes (hash)
 --         7 dead (stream)  8 done (stream)  9 control (hash)
+--         then the dedup keys (strings) of those deliveries that have one and end now
 -- ARGV    1 group  2 consumer  3 format of completions, m or j  4 PUBLISH or SPUBLISH  5 channel of the queue
 --         6 how long completions are kept, ms  7 field of a dead letter  8 field of a batch of completions
+--         9 which deliveries these dedup keys belong to: their numbers, from 1, each with a space after it
 --         then per delivery, sorted by lane and entry id: lane, entry id, verb (done, later or dead), job id,
 --         number (later: ms from now; else how often its worker died), bytes (later: lane digit and envelope; dead: the letter),
 --         open completion or nothing, channel of the kind, further channels separated by spaces
@@ -31,8 +34,8 @@ local function ask(lane, first, last, n)
   cut[lane] = #pending == 4 * n
 end
 
-local first = 9
-for i = 9, #ARGV, 9 do
+local first = 10
+for i = 10, #ARGV, 9 do
   if ARGV[i + 9] ~= ARGV[i] then
     ask(tonumber(ARGV[i]), ARGV[first + 1], ARGV[i + 1], math.floor((i - first) / 9) + 1)
     first = i + 9
@@ -58,7 +61,7 @@ local function add(verb, id, number, bytes)
   return true
 end
 
-for i = 9, #ARGV, 9 do
+for i = 10, #ARGV, 9 do
   local lane, entry, verb = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
   if not owned(lane, entry) then
     verdicts[#verdicts + 1] = '0'
@@ -79,6 +82,12 @@ for lane = 1, 3 do
   end
 end
 if #crashed > 0 then redis.call('HDEL', KEYS[6], unpack(crashed)) end
+local key = 9
+for number in string.gmatch(ARGV[9], '%d+') do
+  key = key + 1
+  local held = verdicts[tonumber(number)] == '1' and redis.call('GET', KEYS[key])
+  if held and string.match(held, '^%S+') == ARGV[9 * tonumber(number) + 4] then redis.call('DEL', KEYS[key]) end
+end
 if #finished == 0 then return table.concat(verdicts) end
 
 -- Eight bytes, the highest first. Strings are what costs here: every one that is made is hashed and kept.

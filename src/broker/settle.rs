@@ -46,6 +46,8 @@ pub struct Settling {
     pub finish: Option<Finish>,
     /// How often its worker died.
     pub n_crashes: u32,
+    /// The dedup key that it frees, if it still has it.
+    pub dedup_key: Option<String>,
 }
 
 /// What becomes of a delivery.
@@ -96,9 +98,18 @@ impl Partition {
         debug_assert!(batch.len() <= MAX_PER_SCRIPT, "a script call stays short");
         let [high, normal, low] = self.lane_keys();
         let keys = &self.keys;
-        let keys =
-            [high, normal, low, &keys.later, &keys.later_jobs, &keys.crashes, &keys.dead, &keys.done, &keys.control];
-        let mut args = Vec::with_capacity(8 + 9 * batch.len());
+        let mut keys = vec![
+            high,
+            normal,
+            low,
+            &keys.later,
+            &keys.later_jobs,
+            &keys.crashes,
+            &keys.dead,
+            &keys.done,
+            &keys.control,
+        ];
+        let mut args = Vec::with_capacity(9 + 9 * batch.len());
         let retention = context.retention.as_millis().to_string();
         let publish = context.scope.publish();
         args.extend(
@@ -116,6 +127,14 @@ impl Partition {
         );
         let mut sorted: Vec<usize> = (0..batch.len()).collect();
         sorted.sort_by_key(|&place| (batch[place].held.priority.lane(), batch[place].held.entry.place()));
+        let mut freeing = String::new();
+        for (number, &place) in sorted.iter().enumerate() {
+            if let Some(key) = &batch[place].dedup_key {
+                keys.push(key);
+                freeing.push_str(&format!("{} ", number + 1));
+            }
+        }
+        args.push(text(freeing));
         for &place in &sorted {
             args.extend(arguments(&batch[place]));
         }

@@ -1,4 +1,4 @@
-//! Puts jobs into partitions: ready ones by XADD, delayed ones by the script.
+//! Puts ready jobs into partitions of queues without budgets: a plain XADD each, as any producer may.
 
 use bytes::Bytes;
 
@@ -6,7 +6,6 @@ use super::{
     connection::{self, BrokerError, Connection, text},
     partition::EntryId,
     reply,
-    schedule::{self, Scheduled},
 };
 use crate::{
     job::Priority,
@@ -58,13 +57,5 @@ impl Submitter {
             self.connection.call_all("XADD", jobs.by_ref().take(PIPELINE)).await?;
         }
         Ok(())
-    }
-
-    /// Accepts jobs that are to wait.
-    ///
-    /// # Errors
-    /// As [`Submitter::add`]; some may have been accepted.
-    pub async fn schedule(&self, keys: &PartitionKeys, jobs: &[Scheduled]) -> Result<(), BrokerError> {
-        schedule::schedule(&self.connection, keys, jobs).await
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     broker::{Finish, SettleContext, Settling, Verb, with_lane},
     completion::{Completion, write_open},
+    dedup::Mode,
     handler::Produced,
     keys::Keys,
     letter::Letter,
@@ -88,7 +89,16 @@ pub(super) fn settling(
     };
     let finish = completion(settlement, context)
         .map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
-    Settling { held: delivery.held.clone(), id: delivery.envelope.id, verb, finish, n_crashes: delivery.n_crashes }
+    let dedup_key = freed(settlement);
+    let (held, n_crashes) = (delivery.held.clone(), delivery.n_crashes);
+    Settling { held, id: delivery.envelope.id, verb, finish, n_crashes, dedup_key }
+}
+
+/// The dedup key of a job that is over, unless time alone frees it.
+fn freed(Settlement { delivery, verdict, .. }: &Settlement) -> Option<String> {
+    let over = matches!(verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
+    let dedup = delivery.envelope.options.dedup.as_ref().filter(|dedup| over && dedup.mode != Mode::Throttle)?;
+    Some(delivery.holding.partition.keys.dedup(&dedup.key))
 }
 
 fn next_attempt(delivery: &Delivery, error: &AttemptError) -> Bytes {

@@ -7,6 +7,7 @@ mod demo;
 mod docs;
 mod dragonfly;
 mod embedders;
+mod enqueue;
 mod housekeeping;
 mod jobs;
 mod layers;

@@ -25,7 +25,7 @@ fn as_worker(consumer: &str) -> SettleContext {
 
 fn settling(entry: &Entry, verb: Verb) -> Settling {
     let held = Held { priority: entry.priority, entry: entry.id.clone() };
-    Settling { held, id: entry.derived_job_id("toys"), verb, finish: None, n_crashes: 0 }
+    Settling { held, id: entry.derived_job_id("toys"), verb, finish: None, n_crashes: 0, dedup_key: None }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use harness::{Manners, RedisServer, Servers, conformance::Dragonfly, resp::Resp}
 use tokio::{process::Command, sync::Mutex};
 
 /// The modules of this binary whose tests drive the engine.
-const SUITES: [&str; 4] = ["jobs::", "cache::", "search::", "memory::"];
+const SUITES: [&str; 5] = ["jobs::", "enqueue::", "cache::", "search::", "memory::"];
 
 /// One at a time: each of them fills the machine.
 static TURN: Mutex<()> = Mutex::const_new(());

@@ -1,0 +1,224 @@
+//! Accepts jobs into a partition: within the queue's budgets, each dedup key once.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use fred::types::Value;
+
+use super::{
+    MAX_PER_SCRIPT,
+    connection::{self, BrokerError, Connection, text},
+    pubsub::Scope,
+    reply,
+    script::Script,
+};
+use crate::{
+    dedup::Dedup,
+    job::{JobId, Priority},
+    keys::{BATCH_FIELD, GROUP, JOB_FIELD, Keys, PartitionKeys, RELEASED},
+    partition::Tag,
+};
+
+static ENQUEUE: Script = Script::new("enqueue", include_str!("enqueue.lua"));
+
+/// When a job is due, by the server's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// At this time, milliseconds since 1970.
+    At(u64),
+    /// This long from now.
+    In(Duration),
+}
+
+/// A job to accept.
+#[derive(Clone, Debug)]
+pub struct Enqueue {
+    /// Which job.
+    pub id: JobId,
+    /// Which stream it enters.
+    pub priority: Priority,
+    /// When it enters it; at once where nothing is said.
+    pub due: Option<Due>,
+    /// What it asks for when its key is taken. Its partition is the key's, [`crate::partition::of_key`].
+    pub dedup: Option<Dedup>,
+    /// It was accepted before and is brought back: it is added even where its key is another job's by now.
+    pub again: bool,
+    /// Its envelope.
+    pub envelope: Bytes,
+}
+
+/// What the server made of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is there.
+    Accepted,
+    /// It is there, in place of this job, which waited and whose completion says `cancelled`.
+    Replaced(JobId),
+    /// This job, accepted before under the same key, stands for it; nothing was added.
+    Existing(JobId),
+    /// Refused: this job has its key.
+    Duplicate(JobId),
+    /// Refused: the queue holds as much as it may. Worth asking again after this long.
+    Busy(Duration),
+    /// Refused: the queue takes no new jobs.
+    Closed,
+    /// Refused: the server's memory is full.
+    OutOfMemory,
+}
+
+/// Where jobs are accepted.
+#[derive(Clone, Copy)]
+pub struct Door<'a> {
+    /// Over which connection.
+    pub connection: &'a Connection,
+    /// What keys begin with.
+    pub keys: &'a Keys,
+    /// How completions are published.
+    pub scope: Scope,
+}
+
+impl Door<'_> {
+    /// Accepts jobs into one partition, as many as fit, in their order; the answers stand in the same order.
+    ///
+    /// # Errors
+    /// When the server could not be asked: some may have been accepted, and asking again does no harm.
+    pub async fn enqueue(&self, tag: &Tag, jobs: &[Enqueue]) -> Result<Vec<Enqueued>, BrokerError> {
+        // Sent one after the other and answered in that order; none waits for the answer to the one before.
+        let calls = jobs.chunks(MAX_PER_SCRIPT).map(|some| self.enqueue_some(tag, some));
+        Ok(futures::future::try_join_all(calls).await?.concat())
+    }
+
+    async fn enqueue_some(&self, tag: &Tag, jobs: &[Enqueue]) -> Result<Vec<Enqueued>, BrokerError> {
+        let partition = self.keys.partition(tag);
+        let [high, normal, low] = &partition.lanes;
+        let fixed = [high, normal, low, &partition.later, &partition.later_jobs, &partition.control, &partition.done];
+        let mut keys = fixed.map(String::as_str).to_vec();
+        let (dedup_keys, places) = dedup_keys(&partition, jobs, keys.len());
+        keys.extend(dedup_keys.iter().map(String::as_str));
+        let done = self.keys.done_prefix();
+        let words = [JOB_FIELD, GROUP, RELEASED, self.scope.publish(), &done, tag.as_str(), BATCH_FIELD];
+        let mut args = words.map(text).to_vec();
+        args.reserve(2 * jobs.len());
+        for job in jobs {
+            let place = job.dedup.as_ref().map_or(0, |dedup| places[dedup.key.as_str()]);
+            args.extend([text(header(job, place)), connection::bytes(job.envelope.clone())]);
+        }
+        let answered = ENQUEUE.run(self.connection, &keys, args).await?;
+        verdicts(&answered, jobs.len()).ok_or_else(|| BrokerError::odd("enqueue", &answered))
+    }
+}
+
+/// The dedup keys, each once, and each one's place in KEYS.
+fn dedup_keys<'j>(
+    partition: &PartitionKeys,
+    jobs: &'j [Enqueue],
+    n_fixed: usize,
+) -> (Vec<String>, HashMap<&'j str, usize>) {
+    let (mut names, mut places) = (Vec::new(), HashMap::new());
+    for dedup in jobs.iter().filter_map(|job| job.dedup.as_ref()) {
+        places.entry(dedup.key.as_str()).or_insert_with(|| {
+            names.push(partition.dedup(&dedup.key));
+            n_fixed + names.len()
+        });
+    }
+    (names, places)
+}
+
+/// The largest number of milliseconds that every Lua counts exactly.
+const MAX_MS: u64 = 1 << 53;
+
+/// What the script is told of a job besides its envelope.
+fn header(job: &Enqueue, place: usize) -> String {
+    let lane = job.priority.lane();
+    let due = match job.due {
+        None if job.dedup.is_none() => return lane.to_string(),
+        None => "+0".to_owned(),
+        Some(Due::At(ms)) => format!("@{}", ms.min(MAX_MS)),
+        // A wait below a millisecond is one all the same: `+0` would mean none.
+        Some(Due::In(delay)) => format!("+{}", delay.as_millis().clamp(1, u128::from(MAX_MS))),
+    };
+    let plain = format!("{lane} {} {due}", job.id);
+    match &job.dedup {
+        None => plain,
+        Some(dedup) => {
+            let mode = if job.again { "again" } else { dedup.mode.as_str() };
+            format!("{plain} {place} {} {mode}", dedup.window_ms.clamp(1, MAX_WINDOW_MS))
+        }
+    }
+}
+
+/// A year: Dragonfly cuts an expiry of more than some eight years without a word.
+const MAX_WINDOW_MS: u64 = 365 * 24 * 3_600_000;
+
+fn verdicts(answered: &Value, n_jobs: usize) -> Option<Vec<Enqueued>> {
+    let (digits, rest) = reply::array(answered).split_first()?;
+    let (wait, others) = rest.split_first()?;
+    let wait = Duration::from_millis(u64::try_from(reply::integer(wait)?).ok()?);
+    let mut others = others.iter().map(|other| reply::text(other)?.parse::<JobId>().ok());
+    let verdicts: Option<Vec<Enqueued>> = reply::bytes(digits)?
+        .iter()
+        .map(|digit| {
+            Some(match digit {
+                b'1' => Enqueued::Accepted,
+                b'2' => Enqueued::Busy(wait),
+                b'3' => Enqueued::Closed,
+                b'4' => Enqueued::OutOfMemory,
+                b'5' => Enqueued::Duplicate(others.next()??),
+                b'6' => Enqueued::Existing(others.next()??),
+                b'7' => Enqueued::Replaced(others.next()??),
+                _ => return None,
+            })
+        })
+        .collect();
+    verdicts.filter(|verdicts| verdicts.len() == n_jobs)
+}
+
+/// A hash's value: the lane's digit, then the envelope.
+pub(crate) fn with_lane(priority: Priority, envelope: &[u8]) -> Bytes {
+    let mut value = Vec::with_capacity(1 + envelope.len());
+    value.push(b'0' + priority.lane());
+    value.extend_from_slice(envelope);
+    Bytes::from(value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::dedup::Mode;
+
+    fn job(due: Option<Due>, dedup: Option<Dedup>, again: bool) -> Enqueue {
+        let id = JobId(uuid::Uuid::nil());
+        Enqueue { id, priority: Priority::Low, due, dedup, again, envelope: Bytes::new() }
+    }
+
+    #[test]
+    fn a_header_says_no_more_than_the_script_needs() {
+        let id = uuid::Uuid::nil();
+        let dedup = |window_ms| Some(Dedup { key: "k".to_owned(), window_ms, mode: Mode::Replace });
+        let in_a_moment = Some(Due::In(Duration::from_micros(1)));
+        for (job, place, told) in [
+            (job(None, None, false), 0, "3".to_owned()),
+            (job(in_a_moment, None, false), 0, format!("3 {id} +1")),
+            (job(Some(Due::At(u64::MAX)), None, false), 0, format!("3 {id} @9007199254740992")),
+            (job(None, dedup(0), false), 8, format!("3 {id} +0 8 1 replace")),
+            (job(None, dedup(u64::MAX), true), 9, format!("3 {id} +0 9 31536000000 again")),
+        ] {
+            assert_eq!(header(&job, place), told);
+        }
+    }
+
+    #[test]
+    fn answers_read_the_same_from_every_server() {
+        let id = JobId(uuid::Uuid::nil());
+        for ms in [Value::Integer(250), Value::Double(250.0), Value::from("250")] {
+            let answered = Value::Array(vec![Value::from("1527"), ms, text(id.to_string()), text(id.to_string())]);
+            let wait = Duration::from_millis(250);
+            let read = [Enqueued::Accepted, Enqueued::Duplicate(id), Enqueued::Busy(wait), Enqueued::Replaced(id)];
+            assert_eq!(verdicts(&answered, 4).unwrap(), read);
+        }
+        let short = Value::Array(vec![Value::from("15"), Value::Integer(0)]);
+        assert!(verdicts(&short, 2).is_none(), "the other job's id is missing");
+        assert!(verdicts(&Value::Array(vec![Value::from("1"), Value::Integer(0)]), 2).is_none());
+    }
+}
