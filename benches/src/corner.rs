@@ -52,14 +52,20 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Creates and migrates it.
     pub(crate) async fn create(servers: &Servers) -> anyhow::Result<Self> {
+        let scratch = Self::empty(servers).await?;
+        let store = Store::connect(&worker::database(&scratch.url)).await?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(scratch)
+    }
+
+    /// Creates it with nothing in it.
+    pub(crate) async fn empty(servers: &Servers) -> anyhow::Result<Self> {
         let mut admin = PgConnection::connect(&servers.database_url).await.context("connect to Postgres")?;
         let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
         run(&mut admin, format!("create database {name}")).await?;
         let mut url: url::Url = servers.database_url.parse().context("read TRIPSAGE_DB_URL")?;
         url.set_path(&name);
-        let store = Store::connect(&worker::database(url.as_str())).await?;
-        store.migrate().await?;
-        store.close().await;
         Ok(Self { admin, name, url: url.into() })
     }
 
@@ -129,6 +135,16 @@ impl Corner {
         Ok(sum)
     }
 
+    /// Jobs of the queue that are not due yet.
+    pub(crate) async fn n_delayed(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for tag in &self.partitions {
+            sum +=
+                command(&self.plain, "ZCARD", vec![self.keys.partition(tag).later.into()]).await?.convert::<u64>()?;
+        }
+        Ok(sum)
+    }
+
     /// Waits until at least `n` jobs are settled; gives how many are, and when.
     pub(crate) async fn until_settled(&self, n: u64) -> anyhow::Result<(u64, Instant)> {
         let (mut last, mut since) = (0, Instant::now());
@@ -159,17 +175,46 @@ impl Corner {
         Ok(())
     }
 
+    /// Fails unless as many results are committed as jobs are settled.
+    pub(crate) async fn verify_settled(&mut self) -> anyhow::Result<()> {
+        let query = sqlx::query_scalar("select count(*) from job_results");
+        let committed: i64 = query.fetch_one(&mut self.postgres).await?;
+        let settled = self.n_settled().await?;
+        ensure!(
+            u64::try_from(committed)? == settled,
+            "{settled} jobs are settled and {committed} results are committed"
+        );
+        Ok(())
+    }
+
+    /// Empties the table of results.
+    pub(crate) async fn forget_results(&mut self) -> anyhow::Result<()> {
+        run(&mut self.postgres, "truncate job_results".to_owned()).await
+    }
+
     /// Deletes its keys.
     pub(crate) async fn remove(self) -> anyhow::Result<()> {
-        let pattern = format!("{}*", self.keys.prefix());
-        let keys: Vec<Value> = command(&self.plain, "KEYS", vec![pattern.into()]).await?.convert()?;
-        if !keys.is_empty() {
-            command(&self.plain, "UNLINK", keys).await?;
-        }
+        unlink_all(&self.plain, format!("{}*", self.keys.prefix())).await?;
         self.plain.quit().await?;
         self.postgres.close().await?;
         Ok(())
     }
+}
+
+/// Deletes every key that has this in its name.
+pub(crate) async fn unlink(servers: &Servers, name: &str) -> anyhow::Result<()> {
+    let plain = plain(&servers.dragonfly_url).await?;
+    unlink_all(&plain, format!("*{name}*")).await?;
+    plain.quit().await?;
+    Ok(())
+}
+
+async fn unlink_all(plain: &Fred, pattern: String) -> anyhow::Result<()> {
+    let keys: Vec<Value> = command(plain, "KEYS", vec![pattern.into()]).await?.convert()?;
+    if !keys.is_empty() {
+        command(plain, "UNLINK", keys).await?;
+    }
+    Ok(())
 }
 
 /// A plain client, as its documentation suggests it.

@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use engine::broker::{Address, Connection, ServerVersion};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::{corner::Servers, plan::Plan};
+use crate::{corner::Servers, peers::Peers, plan::Plan};
 
 const FLAGS: [&str; 5] = ["server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size"];
 
 /// A few lines of text.
-pub(crate) async fn describe(servers: &Servers, plan: &Plan) -> anyhow::Result<String> {
+pub(crate) async fn describe(servers: &Servers, plan: &Plan, peers: &Peers) -> anyhow::Result<String> {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -34,6 +34,9 @@ pub(crate) async fn describe(servers: &Servers, plan: &Plan) -> anyhow::Result<S
         text,
         "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {profile} build"
     )?;
+    for line in peers.lines(plan) {
+        write!(text, "\npeer      {line}")?;
+    }
     Ok(text)
 }
 

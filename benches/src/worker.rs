@@ -1,7 +1,7 @@
 //! A worker process: the engine as the service runs it, metrics and logging on.
 //!
 //! It reads what to do as one line of JSON on standard input (no secret in an argument list), says
-//! `ready`, and stops as on a signal when its input ends.
+//! `ready`, and stops as on a signal when its input ends; then it says how long timed jobs waited for their start.
 
 use std::{sync::Arc, time::Duration};
 
@@ -51,7 +51,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let upkeep = metrics::install()?;
     let store = Store::connect(&database(&task.database_url)).await?;
     let registry = Arc::new(noop::registry()?);
-    let engine = Engine::start(options(&task)?, registry, Arc::new(()), store.clone()).await?;
+    let starts = Arc::new(noop::Starts::default());
+    let engine = Engine::start(options(&task)?, registry, starts.clone(), store.clone()).await?;
     println!("ready");
     // Scraped as often as a Prometheus would.
     let mut ticks = tokio::time::interval(Duration::from_secs(15));
@@ -62,6 +63,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     }
     engine.stop(std::future::pending()).await;
     store.close().await;
+    println!("{}", serde_json::to_string(&starts.all())?);
     Ok(())
 }
 
