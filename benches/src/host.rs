@@ -22,6 +22,8 @@ pub(crate) async fn describe(servers: &Servers, plan: &Plan, peers: &Peers) -> a
     writeln!(text, "broker    {} {}", version.product, version.version)?;
     connection.close().await;
     let mut postgres = PgConnection::connect(&servers.database_url).await.context("connect to Postgres")?;
+    let query = sqlx::query_scalar("select to_char(now(), 'YYYY-MM-DD')");
+    let date: String = query.fetch_one(&mut postgres).await?;
     text.push_str("postgres ");
     for flag in FLAGS {
         let query = sqlx::query_scalar("select current_setting($1)").bind(flag);
@@ -32,7 +34,7 @@ pub(crate) async fn describe(servers: &Servers, plan: &Plan, peers: &Peers) -> a
     let Plan { name, n_rounds, n_jobs, .. } = plan;
     write!(
         text,
-        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {profile} build"
+        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {profile} build, {date}"
     )?;
     for line in peers.lines(plan) {
         write!(text, "\npeer      {line}")?;

@@ -12,6 +12,7 @@ const BULK = 1000;
 const CONCURRENCY = 100;
 // The first arrivals warm up both sides and are not counted.
 const N_WARM = 100;
+// So long after the last arrival a job may start.
 const LATE_MS = 30_000;
 
 const url = process.env.REDIS_URL;
@@ -68,6 +69,8 @@ async function serve(n) {
   };
   const worker = new Worker('bench', handler, { ...where, concurrency: CONCURRENCY });
   await worker.waitUntilReady();
+  // Whoever asked is gone: nobody would stop it.
+  process.on('disconnect', () => process.exit(1));
   process.on('message', () => worker.close().finally(() => process.exit(0)));
   process.send({ ready: true });
 }

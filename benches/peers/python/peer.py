@@ -16,6 +16,7 @@ BULK = 1000
 CONCURRENCY = 100
 # The first arrivals warm up both sides and are not counted.
 N_WARM = 100
+# So long after the last arrival a job may start.
 LATE_S = 30
 
 
@@ -89,6 +90,8 @@ async def drain(opener, n, concurrency):
 
 async def serve(opener, n):
     """The process that runs the handlers: a line `ready`, then every wait in milliseconds as one line."""
+    # When whoever asked is gone, nobody would stop it.
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     waits = Waits(n)
     peer = await opener(waits)
     await peer.work(CONCURRENCY)
@@ -102,7 +105,7 @@ async def latency(opener, rate, seconds):
     n = rate * seconds + N_WARM
     pipe = asyncio.subprocess.PIPE
     words = (sys.executable, sys.argv[0], "serve", str(n))
-    child = await asyncio.create_subprocess_exec(*words, stdout=pipe, limit=1 << 26)
+    child = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, limit=1 << 26)
     try:
         if await asyncio.wait_for(child.stdout.readline(), LATE_S) != b"ready\n":
             raise SystemExit("the worker process did not start")
