@@ -4,8 +4,10 @@
 //! accepted all the same, and submitting it again then does no harm, for a job has one result.
 //! Never retries by itself what could be refused for a reason.
 
+mod journaled;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     broker::{
         self, Address, BrokerError, BrokerErrorKind, Connection, Door, Due, Enqueue, Enqueued, QueueTags, Scope,
-        Submitter,
+        Submitter, Writes,
     },
     completion::Completion,
     completions::{Completions, Filter},
@@ -27,8 +29,11 @@ use crate::{
     job::{JobId, Kind, QueueName},
     keys::Keys,
     partition::{Tag, of_key, tags},
-    policy::Policy,
+    policy::{Durability, Policy},
+    store::{Store, StoreError},
 };
+
+pub use self::journaled::accept_without_dragonfly;
 
 /// A job to submit.
 #[derive(Clone, Debug)]
@@ -109,12 +114,35 @@ pub enum SubmitError {
     /// The queue takes no new jobs: it was not accepted.
     #[error("submit a job: the queue `{0}` takes no new jobs now; an operator has closed it")]
     Closed(QueueName),
+    /// It is in the server's memory, yet too few replicas said in time that they have it: it may be lost with the server.
+    #[error(
+        "submit a job: it was added, but {got} of {wanted} replicas have it for certain; submitting the same id again is safe"
+    )]
+    NotReplicated {
+        /// How many replicas were to have it.
+        wanted: u32,
+        /// How many have it.
+        got: u32,
+    },
     /// Another job has its dedup key: it was not accepted.
     #[error("submit a job: the job {owner} has the same dedup key and is not done yet, or its window is still open")]
     Duplicate {
         /// Which job.
         owner: JobId,
     },
+    /// The queue's jobs are journaled, and this client has no Postgres: it was not accepted.
+    #[error(
+        "submit a job: the jobs of the queue `{0}` are journaled, and this client knows no Postgres: give it one (`Client::with_journal`), or enqueue in SQL (`select tripsage.enqueue(…)`)"
+    )]
+    NoJournal(QueueName),
+    /// Postgres did not take it: it was not accepted.
+    #[error("submit a job: not journaled, so not accepted: {0}")]
+    NotJournaled(#[source] StoreError),
+    /// Postgres did not answer: it may or may not have been accepted. Submit the same again.
+    #[error(
+        "submit a job: no answer from Postgres, so it may or may not have been accepted; submitting the same id again is safe: {0}"
+    )]
+    MaybeJournaled(#[source] StoreError),
     /// No completion came in time. The job goes on.
     #[error("await a completion: none came within {0:?}; the job goes on, and its result will be in job_results")]
     TimedOut(Duration),
@@ -138,6 +166,33 @@ pub struct ClientOptions {
     pub keys: Keys,
     /// How completions are published.
     pub scope: Scope,
+    /// What "accepted" means.
+    pub guarantees: Guarantees,
+}
+
+impl ClientOptions {
+    /// A server under ordinary circumstances.
+    pub fn new(address: Address, keys: Keys) -> Self {
+        Self { address, keys, scope: Scope::Global, guarantees: Guarantees::default() }
+    }
+}
+
+/// What has to be so before a job counts as accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Guarantees {
+    /// How safe jobs are of queues for which no operator has decided it.
+    pub durability: Durability,
+    /// How many replicas have a job of a replicated queue.
+    pub min_replicas: u32,
+    /// How long they are waited for.
+    pub replicas_within: Duration,
+}
+
+impl Default for Guarantees {
+    /// Memory alone; a replica, for a second, where an operator asks for replication.
+    fn default() -> Self {
+        Self { durability: Durability::Memory, min_replicas: 1, replicas_within: Duration::from_secs(1) }
+    }
 }
 
 /// A job that was accepted.
@@ -166,13 +221,19 @@ pub struct Client {
     connection: Connection,
     submitter: Submitter,
     fleet: Mutex<Option<(Instant, Arc<Fleet>)>>,
+    journal: Option<Store>,
 }
 
 /// What the fleet says of its queues.
 struct Fleet {
     queues: QueueTags,
     policies: BTreeMap<QueueName, Policy>,
+    /// Why the server could not be asked; then only what is decided in Postgres is known.
+    away: Option<BrokerError>,
 }
+
+/// How long a client waits for what Postgres says of policies, before it goes by Dragonfly's copy.
+const DECIDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long the list of partitions, and what operators decided, is believed.
 const FLEET_KNOWN_FOR: Duration = Duration::from_secs(10);
@@ -187,7 +248,20 @@ impl Client {
     /// When the server cannot be reached or refuses.
     pub async fn connect(options: ClientOptions) -> Result<Self, BrokerError> {
         let connection = Connection::open(&options.address).await?;
-        Ok(Self { options, submitter: Submitter::new(connection.clone()), connection, fleet: Mutex::default() })
+        Ok(Self {
+            options,
+            submitter: Submitter::new(connection.clone()),
+            connection,
+            fleet: Mutex::default(),
+            journal: None,
+        })
+    }
+
+    /// The same with a Postgres, in which the jobs of journaled queues are accepted.
+    #[must_use]
+    pub fn with_journal(mut self, store: Store) -> Self {
+        self.journal = Some(store);
+        self
     }
 
     /// Submits one job; gives its id, or the id of the job that stands for it.
@@ -213,20 +287,73 @@ impl Client {
     /// [`SubmitError`] when the server refused or did not answer; some may have been accepted.
     pub async fn submit_each(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
         let fleet = self.fleet().await?;
+        let is_journaled =
+            |(_, job): &(usize, Submission)| self.durability(&fleet, &job.queue) == Durability::Journaled;
+        let (journaled, plain): (Vec<_>, Vec<_>) = submissions.into_iter().enumerate().partition(is_journaled);
+        let mut submitted = self.place(&fleet, plain).await?;
+        submitted.extend(self.submit_journaled(&fleet, journaled).await?);
+        submitted.sort_unstable_by_key(|(number, _)| *number);
+        Ok(submitted.into_iter().map(|(_, submitted)| submitted).collect())
+    }
+
+    /// Puts jobs into Dragonfly, spread over their queues' partitions.
+    async fn place(
+        &self,
+        fleet: &Fleet,
+        jobs: Vec<(usize, Submission)>,
+    ) -> Result<Vec<(usize, Submitted)>, SubmitError> {
+        if let Some(error) = fleet.away.clone().filter(|_| !jobs.is_empty()) {
+            return Err(error.into());
+        }
         let mut by_partition: HashMap<Tag, Vec<(usize, Submission)>> = HashMap::new();
         let turn = fastrand::usize(..1 << 16);
-        for (number, submission) in submissions.into_iter().enumerate() {
+        for (number, submission) in jobs {
             let turn = match &submission.envelope.options.dedup {
                 Some(dedup) => of_key(check(dedup)?, fleet.queues.get(&submission.queue).map_or(1, Vec::len)),
                 None => turn + number,
             };
             by_partition.entry(choose(&fleet.queues, &submission.queue, turn)).or_default().push((number, submission));
         }
-        let added = by_partition.into_iter().map(|(tag, jobs)| self.add(&fleet, tag, jobs));
+        let replicated: HashSet<usize> = if self.any_replicated(fleet) {
+            let all = by_partition.values().flatten();
+            let replicated = all.filter(|(_, job)| self.durability(fleet, &job.queue) == Durability::Replicated);
+            replicated.map(|(number, _)| *number).collect()
+        } else {
+            HashSet::new()
+        };
+        let writes = if replicated.is_empty() { None } else { Some(Writes::begin(&self.connection).await?) };
+        let added = by_partition.into_iter().map(|(tag, jobs)| self.add(fleet, tag, jobs));
         let submitted = futures::future::try_join_all(added).await?;
         let mut submitted: Vec<(usize, Submitted)> = submitted.into_iter().flatten().collect();
-        submitted.sort_unstable_by_key(|(number, _)| *number);
-        Ok(submitted.into_iter().map(|(_, submitted)| submitted).collect())
+        if let Some(writes) = writes {
+            self.replicate(&writes, submitted.iter_mut().filter(|(number, _)| replicated.contains(number))).await?;
+        }
+        Ok(submitted)
+    }
+
+    fn any_replicated(&self, fleet: &Fleet) -> bool {
+        let decided = fleet.policies.values().filter_map(|policy| policy.durability);
+        decided.chain([self.options.guarantees.durability]).any(|durability| durability == Durability::Replicated)
+    }
+
+    fn durability(&self, fleet: &Fleet, queue: &QueueName) -> Durability {
+        let decided = fleet.policies.get(queue).and_then(|policy| policy.durability);
+        decided.unwrap_or(self.options.guarantees.durability)
+    }
+
+    /// Waits once for all of them.
+    async fn replicate(
+        &self,
+        writes: &Writes<'_>,
+        submitted: impl Iterator<Item = &mut (usize, Submitted)>,
+    ) -> Result<(), SubmitError> {
+        let Guarantees { min_replicas: wanted, replicas_within, .. } = self.options.guarantees;
+        let got = writes.replicated(wanted, replicas_within).await?;
+        if got < wanted {
+            let accepted = submitted.filter(|(_, submitted)| submitted.is_ok());
+            accepted.for_each(|(_, submitted)| *submitted = Err(SubmitError::NotReplicated { wanted, got }));
+        }
+        Ok(())
     }
 
     /// Ready jobs that nobody has to judge go as plain additions, the others through the script.
@@ -318,11 +445,24 @@ impl Client {
         if let Some((_, fleet)) = known.filter(|(since, _)| since.elapsed() < FLEET_KNOWN_FOR) {
             return Ok(fleet);
         }
-        let (queues, policies) = tokio::try_join!(
+        let told = tokio::try_join!(
             broker::registered(&self.connection, &self.options.keys),
             broker::policies(&self.connection, &self.options.keys)
-        )?;
-        let fleet = Arc::new(Fleet { queues, policies });
+        );
+        // Dragonfly's copy of the policies goes with its memory: where there is a Postgres, it decides.
+        let decided = match &self.journal {
+            Some(store) => tokio::time::timeout(DECIDED_WITHIN, store.policies()).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        let (queues, copied) = match (told, decided) {
+            (Ok((queues, copied)), None) => (queues, copied),
+            (Ok((queues, _)), Some(policies)) => (queues, policies),
+            (Err(error), Some(policies)) if error.kind() == BrokerErrorKind::Unreachable => {
+                return Ok(Arc::new(Fleet { queues: QueueTags::new(), policies, away: Some(error) }));
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let fleet = Arc::new(Fleet { queues, policies: copied, away: None });
         *self.fleet.lock().expect("no code panics while it holds this lock") =
             Some((Instant::now(), Arc::clone(&fleet)));
         Ok(fleet)
@@ -350,7 +490,7 @@ impl Client {
 }
 
 /// Partition 0 exists by convention, even before the first worker of the queue has started.
-fn choose(queues: &QueueTags, queue: &QueueName, turn: usize) -> Tag {
+pub(crate) fn choose(queues: &QueueTags, queue: &QueueName, turn: usize) -> Tag {
     match queues.get(queue) {
         Some(tags) if !tags.is_empty() => tags[turn % tags.len()].clone(),
         _ => tags(queue, 1, 1).swap_remove(0),

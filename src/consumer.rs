@@ -1,24 +1,30 @@
 //! Takes ready jobs from one partition, as many as can start now.
 //!
 //! Promise: a loop that has not heard from the server in time tries again by itself; a group that is
-//! gone is created again. Never holds a slot while it waits for jobs.
+//! gone is created again; while the queue is paused nothing is taken, and what a read caught meanwhile goes
+//! back. Never holds a slot while it waits for jobs.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broker::{BrokerError, BrokerErrorKind, Entry, MAX_PER_SCRIPT},
+    broker::{BrokerError, BrokerErrorKind, Entry, Held, MAX_PER_SCRIPT, Taken},
     executor::{Executor, Origin},
+    gate::Gate,
     holding::Holding,
     shutdown::Shutdown,
     slots::Slots,
     telemetry::metrics,
 };
 
+/// How often it is asked again whether the server still says that the queue is paused, should the word be lost.
+const PAUSED: Duration = Duration::from_millis(500);
+
 /// Reads one partition.
 pub(crate) struct Consumer<C> {
     pub(crate) holding: Arc<Holding>,
     pub(crate) executor: Arc<Executor<C>>,
     pub(crate) slots: Slots,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) worker: Arc<str>,
 }
 
@@ -26,6 +32,9 @@ impl<C: Send + Sync + 'static> Consumer<C> {
     /// Ends when told to stop; a read that is on its way is waited for, so that nothing it brings is stranded.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         while !shutdown.is_stopping() {
+            if shutdown.run_until_stopped(self.gate.opened()).await.is_none() {
+                break;
+            }
             let Some(slots) = shutdown.run_until_stopped(self.slots.some(MAX_PER_SCRIPT)).await else { break };
             if let Err(error) = self.cycle(slots, &shutdown).await {
                 self.recover(&error, &shutdown).await;
@@ -34,7 +43,14 @@ impl<C: Send + Sync + 'static> Consumer<C> {
     }
 
     async fn cycle(&self, mut slots: crate::slots::Slot, shutdown: &Shutdown) -> Result<(), BrokerError> {
-        let ready = self.holding.partition.take(&self.worker, slots.len()).await?;
+        if self.gate.is_closed() {
+            return Ok(()); // it was closed while we waited for a slot
+        }
+        let Taken::Jobs(ready) = self.holding.partition.take(&self.worker, slots.len()).await? else {
+            drop(slots);
+            shutdown.run_until_stopped(tokio::time::sleep(PAUSED)).await;
+            return Ok(());
+        };
         if !ready.is_empty() {
             metrics::jobs_taken(&self.holding.partition.queue, ready.len());
             for entry in ready {
@@ -52,9 +68,25 @@ impl<C: Send + Sync + 'static> Consumer<C> {
         if shutdown.is_stopping() {
             return Ok(());
         }
-        for entry in self.holding.partition.wait(&self.worker).await? {
+        let caught = self.holding.partition.wait(&self.worker).await?;
+        if self.gate.is_closed() {
+            return self.hand_back(caught).await;
+        }
+        for entry in caught {
             self.accept_waited(entry).await;
         }
+        Ok(())
+    }
+
+    /// Jobs that a read caught although the queue is paused. Should this fail, they are found as strays later.
+    async fn hand_back(&self, caught: Vec<Entry>) -> Result<(), BrokerError> {
+        if caught.is_empty() {
+            return Ok(());
+        }
+        let held: Vec<Held> =
+            caught.into_iter().map(|entry| Held { priority: entry.priority, entry: entry.id }).collect();
+        let n_released = self.holding.partition.release(&self.worker, &held).await?;
+        metrics::jobs_released(&self.holding.partition.queue, n_released);
         Ok(())
     }
 

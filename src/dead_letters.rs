@@ -1,10 +1,10 @@
 //! What an operator does with dead letters: put them back to work, or forget them.
 //!
-//! Promise: a letter leaves the stream only in the step that puts its job back, or by an explicit purge;
-//! there is no cap and no retention that acts unseen. The streams in Dragonfly decide; Postgres mirrors
-//! them for listing.
+//! Promise: a letter leaves the stream only in the step that puts its job back, by an explicit purge, or by the retention
+//! that an operator set, which counts and logs what it forgets; there is no cap. The streams in Dragonfly decide; what they lost with their
+//! memory is taken from the mirror in Postgres, and goes back to work through the journal.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,10 +12,10 @@ use chrono::{DateTime, Utc};
 use crate::{
     broker::{BrokerError, Connection, EntryId, QueueTags, Redrive, StoredLetter, dead_letters, redrive},
     envelope::{Envelope, Reading},
-    job::{JobId, Priority},
+    job::{JobId, Kind, Priority, QueueName},
     keys::{Keys, PartitionKeys},
     letter::Letter,
-    store::{DeadFilter, Store, StoreError},
+    store::{DeadFilter, DeadJob, Held, JournalRow, Store, StoreError},
 };
 
 /// Works on dead letters.
@@ -61,15 +61,24 @@ pub enum DeadLettersError {
     Store(#[from] StoreError),
 }
 
+/// Dead jobs read from the mirror at once.
+const PAGE: u32 = 500;
+
 enum Act {
     Redrive,
     Purge,
 }
 
+#[derive(Clone)]
 struct Found {
-    entry: EntryId,
+    /// Where its letter lies; nowhere when Dragonfly lost it.
+    entry: Option<EntryId>,
     id: JobId,
+    queue: QueueName,
+    /// None of a job that cannot be read: it goes back as it came.
+    kind: Option<Kind>,
     priority: Priority,
+    journaled: bool,
     envelope: Bytes,
 }
 
@@ -107,7 +116,7 @@ impl DeadLetters {
         manner: Manner,
         mut progress: impl FnMut(usize),
     ) -> Result<Acted, DeadLettersError> {
-        let mut acted = Acted::default();
+        let (mut acted, mut seen) = (Acted::default(), HashSet::new());
         let queues = self
             .queues
             .iter()
@@ -119,7 +128,7 @@ impl DeadLetters {
                 let page = dead_letters::page(&self.connection, &keys, after.as_ref()).await?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.entry.clone());
-                let (found, n_unreadable) = matching(&page, filter);
+                let (found, n_unreadable) = matching(&page, filter, &mut seen);
                 acted.matched += found.len();
                 acted.unreadable += n_unreadable;
                 if !manner.dry_run {
@@ -128,7 +137,53 @@ impl DeadLetters {
                 progress(acted.matched);
             }
         }
+        self.act_on_lost(act, filter, manner, (&mut acted, &seen)).await?;
+        progress(acted.matched);
         Ok(acted)
+    }
+
+    /// Acts on dead jobs whose letters are in no stream: Dragonfly lost them, the mirror did not.
+    async fn act_on_lost(
+        &self,
+        act: &Act,
+        filter: &DeadFilter,
+        manner: Manner,
+        (acted, seen): (&mut Acted, &HashSet<JobId>),
+    ) -> Result<(), DeadLettersError> {
+        let mut after = None;
+        loop {
+            let page = self.store.dead_page(filter, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            let lost: Vec<Found> = page.iter().filter(|job| !seen.contains(&job.id)).filter_map(mirrored).collect();
+            acted.matched += lost.len();
+            if !manner.dry_run {
+                for some in lost.chunks(manner.chunk()) {
+                    acted.done += match act {
+                        Act::Redrive => self.journal(some).await?,
+                        Act::Purge => self.forget(some).await?,
+                    };
+                    manner.rest(some.len()).await;
+                }
+            }
+        }
+    }
+
+    /// Puts dead jobs back to work by a committed transaction: a relay brings them to Dragonfly.
+    async fn journal(&self, some: &[Found]) -> Result<usize, DeadLettersError> {
+        let rows: Vec<JournalRow> = some.iter().filter_map(journal_row).collect();
+        let ids: Vec<JobId> = rows.iter().map(|row| row.id).collect();
+        let mut tx = self.store.begin().await?;
+        tx.journal(&rows, Held::ByTheJournal).await?;
+        tx.mark_redriven(&ids).await?;
+        tx.wake_relays().await?;
+        tx.commit().await?;
+        Ok(ids.len())
+    }
+
+    async fn forget(&self, some: &[Found]) -> Result<usize, DeadLettersError> {
+        let ids: Vec<JobId> = some.iter().map(|found| found.id).collect();
+        Ok(usize::try_from(self.store.forget_dead(&ids).await?).unwrap_or_default())
     }
 
     async fn act_on(
@@ -139,56 +194,98 @@ impl DeadLetters {
         manner: Manner,
     ) -> Result<usize, DeadLettersError> {
         let mut n_done = 0;
-        let chunk = manner.per_second.map_or(500, |rate| (rate as usize).div_ceil(10)).max(1);
-        for some in found.chunks(chunk) {
+        for some in found.chunks(manner.chunk()) {
             n_done += self.act_on_some(act, keys, some).await?;
-            if let Some(rate) = manner.per_second {
-                let fair = Duration::from_secs_f64(
-                    f64::from(u32::try_from(some.len()).unwrap_or(u32::MAX)) / f64::from(rate.max(1)),
-                );
-                tokio::time::sleep(fair).await;
-            }
+            manner.rest(some.len()).await;
         }
         Ok(n_done)
     }
 
     async fn act_on_some(&self, act: &Act, keys: &PartitionKeys, some: &[Found]) -> Result<usize, DeadLettersError> {
-        let ids: Vec<JobId> = some.iter().map(|found| found.id).collect();
         match act {
             Act::Redrive => {
-                let letters = some.iter().map(|found| Redrive {
-                    letter: found.entry.clone(),
-                    priority: found.priority,
-                    envelope: found.envelope.clone(),
-                });
-                // Marked first: a job that dies again at once must be listed again.
-                self.store.mark_redriven(&ids).await?;
-                Ok(redrive::redrive(&self.connection, keys, &letters.collect::<Vec<_>>()).await?)
+                let (journaled, plain): (Vec<Found>, Vec<Found>) =
+                    some.iter().cloned().partition(|found| found.journaled);
+                Ok(self.redrive_journaled(keys, &journaled).await? + self.redrive_plain(keys, &plain).await?)
             }
             Act::Purge => {
-                let entries: Vec<EntryId> = some.iter().map(|found| found.entry.clone()).collect();
-                let n_deleted = dead_letters::delete(&self.connection, keys, &entries).await?;
-                self.store.forget_dead(&ids).await?;
+                let n_deleted = dead_letters::delete(&self.connection, keys, &entries(some)).await?;
+                self.forget(some).await?;
                 Ok(n_deleted)
             }
         }
     }
+
+    /// Accepted first, then their letters go: those that are left in between are put back once more, and have one result.
+    async fn redrive_journaled(&self, keys: &PartitionKeys, some: &[Found]) -> Result<usize, DeadLettersError> {
+        if some.is_empty() {
+            return Ok(0);
+        }
+        let n_journaled = self.journal(some).await?;
+        dead_letters::delete(&self.connection, keys, &entries(some)).await?;
+        Ok(n_journaled)
+    }
+
+    async fn redrive_plain(&self, keys: &PartitionKeys, some: &[Found]) -> Result<usize, DeadLettersError> {
+        let ids: Vec<JobId> = some.iter().map(|found| found.id).collect();
+        let letters = some.iter().filter_map(|found| {
+            let Found { priority, envelope, .. } = found;
+            Some(Redrive { letter: found.entry.clone()?, priority: *priority, envelope: envelope.clone() })
+        });
+        // Marked first: a job that dies again at once must be listed again.
+        self.store.mark_redriven(&ids).await?;
+        Ok(redrive::redrive(&self.connection, keys, &letters.collect::<Vec<_>>()).await?)
+    }
 }
 
-fn matching(page: &[StoredLetter], filter: &DeadFilter) -> (Vec<Found>, usize) {
+impl Manner {
+    /// How many are acted on together.
+    fn chunk(self) -> usize {
+        self.per_second.map_or(500, |rate| (rate as usize).div_ceil(10)).max(1)
+    }
+
+    /// The pause after so many.
+    async fn rest(self, n_jobs: usize) {
+        if let Some(rate) = self.per_second {
+            let n_jobs = f64::from(u32::try_from(n_jobs).unwrap_or(u32::MAX));
+            tokio::time::sleep(Duration::from_secs_f64(n_jobs / f64::from(rate.max(1)))).await;
+        }
+    }
+}
+
+fn entries(some: &[Found]) -> Vec<EntryId> {
+    some.iter().filter_map(|found| found.entry.clone()).collect()
+}
+
+/// What the filter means of a page; every letter that can be read is `seen`.
+fn matching(page: &[StoredLetter], filter: &DeadFilter, seen: &mut HashSet<JobId>) -> (Vec<Found>, usize) {
     let mut n_unreadable = 0;
     let mut found = Vec::new();
     for stored in page {
         match Letter::read(&stored.letter) {
-            Ok(letter) => found.extend(meant(stored, &letter, filter)),
+            Ok(letter) => {
+                seen.insert(letter.id);
+                found.extend(meant(Some(&stored.entry), &letter, filter));
+            }
             Err(_) => n_unreadable += 1,
         }
     }
     (found, n_unreadable)
 }
 
+/// A dead job out of the mirror, which was asked with the filter; one whose job cannot be read stays where it is.
+fn mirrored(job: &DeadJob) -> Option<Found> {
+    let letter = Letter::read(&job.letter).ok()?;
+    meant(None, &letter, &DeadFilter::default()).filter(|found| found.kind.is_some())
+}
+
+fn journal_row(found: &Found) -> Option<JournalRow> {
+    let Found { id, queue, priority, envelope, .. } = found.clone();
+    Some(JournalRow { id, queue, kind: found.kind.clone()?, priority, delay: None, run_at_ms: None, envelope })
+}
+
 /// What of a letter the filter means; a job that cannot be read goes back as it came.
-fn meant(stored: &StoredLetter, letter: &Letter, filter: &DeadFilter) -> Option<Found> {
+fn meant(entry: Option<&EntryId>, letter: &Letter, filter: &DeadFilter) -> Option<Found> {
     let bytes = Bytes::copy_from_slice(&letter.envelope);
     let envelope = match Envelope::read(&bytes, || letter.id) {
         Ok(Reading::Whole(envelope)) => Some(envelope),
@@ -206,12 +303,17 @@ fn meant(stored: &StoredLetter, letter: &Letter, filter: &DeadFilter) -> Option<
         && is(&filter.user_id, options.user_id.as_deref())
         && filter.since.is_none_or(|since| died_at >= since)
         && filter.until.is_none_or(|until| died_at <= until);
-    let envelope = meant.then(|| envelope.map_or(bytes, fresh))?;
-    Some(Found { entry: stored.entry.clone(), id: letter.id, priority: options.priority, envelope })
+    let kind = envelope.as_ref().map(|envelope| envelope.kind.clone());
+    // What goes back by the journal alone is journaled from now on.
+    let journaled = options.journaled || (entry.is_none() && kind.is_some());
+    let envelope = meant.then(|| envelope.map_or(bytes, |envelope| fresh(envelope, journaled)))?;
+    let (entry, queue) = (entry.cloned(), letter.queue.clone());
+    Some(Found { entry, id: letter.id, queue, kind, priority: options.priority, journaled, envelope })
 }
 
 /// The job as if it had never been tried, save that it remembers having been put back.
-fn fresh(mut envelope: Envelope) -> Bytes {
+fn fresh(mut envelope: Envelope, journaled: bool) -> Bytes {
+    envelope.options.journaled = journaled;
     envelope.options.failed_attempts = 0;
     envelope.options.errors.clear();
     envelope.options.n_redriven += 1;

@@ -9,10 +9,13 @@
 //! 4. settlers settle what came of them, then end;
 //! 5. hearts stop, connections close.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     admission::Limits,
@@ -20,27 +23,36 @@ use crate::{
         Address, BrokerError, Connection, Partition, Publisher, Scope, ServerVersion, SettleContext, Subscriber,
         register,
     },
+    cancellations::Cancellations,
     clock::ServerClock,
     completion::Format,
     consumer::Consumer,
     executor::Executor,
+    expirer::Expirer,
+    gate::Gate,
     heart::Heart,
     holding::Holding,
     job::QueueName,
     keys::{Keys, PartitionKeys},
     listener::{Listener, Word},
-    partition::tags,
+    partition::{Tag, tags},
     promoter::Promoter,
     queue::Queue,
     reclaimer::Reclaimer,
-    registrar::Registrar,
+    reconciler::Reconciler,
+    registrar::{Registered, Registrar, first_policies},
     registry::Registry,
+    relay::Relay,
+    retry_budget::{RetryBudget, RetryLimits},
     runner::Runner,
     sampler::Sampler,
+    settlement::SharedBudget,
     settler::{Lane, Settler},
     shutdown::Shutdown,
     slots::Slots,
     store::Store,
+    sweeper::Sweeper,
+    ticker::Ticker,
 };
 
 /// How a worker works.
@@ -74,6 +86,10 @@ pub struct Options {
     pub completion_retention: Duration,
     /// The most jobs a settlement.
     pub settle_batch: usize,
+    /// After how long dead letters are forgotten; none keeps them.
+    pub dead_retention: Option<Duration>,
+    /// How much of each queue's work may be second tries.
+    pub retry_limits: RetryLimits,
 }
 
 /// Why a worker cannot start.
@@ -115,6 +131,13 @@ pub struct Engine {
     connection: Connection,
 }
 
+/// How jobs of one queue are let in and taken back, shared by the queue's roles.
+struct Ways {
+    slots: Slots,
+    gate: Arc<Gate>,
+    cancellations: Arc<Cancellations>,
+}
+
 /// After the drain deadline: how long settlers may still try.
 const LAST_TRIES: Duration = Duration::from_secs(3);
 
@@ -152,46 +175,101 @@ impl Engine {
     ) -> Result<(), BrokerError> {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
+        let (decided, cancellations) = (Arc::new(Notify::new()), Arc::new(Cancellations::new()));
+        let policies = first_policies(store, &self.connection, &self.options.keys).await?;
         let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
         for queue in self.options.queues.clone() {
             let slots = Slots::new(queue.concurrency);
-            let executor = self.start_queue(&slots, &clock, (registry, context, store));
+            let gate = Arc::new(Gate::new(slots.clone(), queue.concurrency));
+            gate.obey(&policies.get(&queue.name).cloned().unwrap_or_default());
+            let ways = Ways { slots, gate: Arc::clone(&gate), cancellations: Arc::clone(&cancellations) };
+            let executor = self.start_queue(&ways, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
-            registered.push((queue.name.clone(), tags.clone()));
+            registered.push(Registered { queue: queue.name.clone(), tags: tags.clone(), gate });
             for tag in tags {
                 let partition =
                     Partition::open(&self.options.address, &self.options.keys, queue.name.clone(), tag).await?;
                 sampled.entry(queue.name.clone()).or_default().push(partition.keys.clone());
                 let holding = Arc::new(Holding::new(partition));
-                self.start_partition(&holding, &executor, &slots, (&clock, &goodbyes)).await?;
+                self.start_partition(&holding, &executor, &ways, (&clock, &goodbyes)).await?;
                 self.holdings.push(holding);
             }
         }
-        let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
-        drop(
-            self.intake.spawn(
-                Registrar { connection, keys, queues: registered, store: store.clone() }.run(self.intake.clone()),
-            ),
+        let gates = registered.iter().map(|known| (known.queue.clone(), Arc::clone(&known.gate))).collect();
+        self.start_journal(
+            registry,
+            store,
+            registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect(),
         );
+        let registrar = Registrar {
+            connection: self.connection.clone(),
+            keys: self.options.keys.clone(),
+            queues: registered,
+            store: store.clone(),
+            policies,
+            decided: Arc::clone(&decided),
+        };
+        drop(self.intake.spawn(registrar.run(self.intake.clone())));
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
-        drop(self.intake.spawn(Listener { subscriber, goodbyes: said }.run(self.intake.clone())));
-        let sampler = Sampler { connection: self.connection.clone(), store: store.clone(), clock, partitions: sampled };
+        let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
+        let holdings = self.holdings.iter().map(by_tag).collect();
+        let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings };
+        drop(self.intake.spawn(listener.run(self.intake.clone())));
+        let sampler = Sampler {
+            connection: self.connection.clone(),
+            store: store.clone(),
+            clock,
+            format: self.options.completion_format,
+            partitions: sampled,
+            gates,
+        };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
     }
 
+    fn start_journal<C: Send + Sync + 'static>(
+        &self,
+        registry: &Registry<C>,
+        store: &Store,
+        queues: Vec<(QueueName, Vec<Tag>)>,
+    ) {
+        let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+        let kinds = registry.specs().into_iter().map(|spec| (spec.kind.clone(), spec.queue.clone())).collect();
+        let reconciler = Reconciler {
+            connection: connection.clone(),
+            keys: keys.clone(),
+            store: store.clone(),
+            queues,
+            kinds,
+            max_payload_bytes: self.options.max_payload_bytes,
+        };
+        drop(self.intake.spawn(reconciler.run(self.intake.clone())));
+        drop(
+            self.intake.spawn(Relay::new(connection, keys, self.options.scope, store.clone()).run(self.intake.clone())),
+        );
+        drop(self.intake.spawn(Sweeper { store: store.clone() }.run(self.intake.clone())));
+        if let Some(retention) = self.options.dead_retention {
+            let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+            let expirer = Expirer { connection, keys, store: store.clone(), retention };
+            drop(self.intake.spawn(expirer.run(self.intake.clone())));
+        }
+        drop(self.intake.spawn(Ticker { store: store.clone() }.run(self.intake.clone())));
+    }
+
     fn start_queue<C: Send + Sync + 'static>(
         &self,
-        slots: &Slots,
+        ways: &Ways,
         clock: &Arc<ServerClock>,
         (registry, context, store): (&Arc<Registry<C>>, &Arc<C>, &Store),
     ) -> Arc<Executor<C>> {
         let options = &self.options;
         let worker: Arc<str> = Arc::from(options.worker.as_str());
         let (sender, outcomes) = mpsc::channel(2 * options.settle_batch);
+        let budget = RetryBudget::new(options.retry_limits, clock.now_ms());
+        let budget = Arc::new(SharedBudget(Mutex::new(budget)));
         let lane = Arc::new(Lane {
             registry: Arc::clone(registry),
             store: store.clone(),
@@ -205,16 +283,21 @@ impl Engine {
             },
             lease: options.lease,
             inline_result_bytes: options.inline_result_bytes,
+            cancellations: Arc::clone(&ways.cancellations),
+            budget: Arc::clone(&budget),
             shutdown: self.settling.clone(),
         });
         let settler = Settler { outcomes, lane, max_batch: options.settle_batch };
         drop(self.settling.spawn(settler.run()));
         let runner = Arc::new(Runner {
             context: Arc::clone(context),
-            slots: slots.clone(),
+            slots: ways.slots.clone(),
+            gate: Arc::clone(&ways.gate),
+            cancellations: Arc::clone(&ways.cancellations),
             settler: sender,
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
+            budget,
             shutdown: self.intake.clone(),
         });
         let limits = Limits { max_payload_bytes: options.max_payload_bytes, max_crashes: options.max_crashes, worker };
@@ -225,7 +308,7 @@ impl Engine {
         &self,
         holding: &Arc<Holding>,
         executor: &Arc<Executor<C>>,
-        slots: &Slots,
+        ways: &Ways,
         (clock, goodbyes): (&Arc<ServerClock>, &watch::Receiver<u64>),
     ) -> Result<(), BrokerError> {
         let worker: Arc<str> = Arc::from(self.options.worker.as_str());
@@ -240,7 +323,8 @@ impl Engine {
         let consumer = Consumer {
             holding: Arc::clone(holding),
             executor: Arc::clone(executor),
-            slots: slots.clone(),
+            slots: ways.slots.clone(),
+            gate: Arc::clone(&ways.gate),
             worker: Arc::clone(&worker),
         };
         drop(self.intake.spawn(consumer.run(self.intake.clone())));
@@ -248,10 +332,12 @@ impl Engine {
         let reclaimer = Reclaimer {
             holding: Arc::clone(holding),
             executor: Arc::clone(executor),
-            slots: slots.clone(),
+            slots: ways.slots.clone(),
+            gate: Arc::clone(&ways.gate),
             worker,
             lease: self.options.lease,
             goodbyes: goodbyes.clone(),
+            turns: ways.gate.turns(),
         };
         drop(self.intake.spawn(reclaimer.run(self.intake.clone())));
         Ok(())
@@ -294,8 +380,7 @@ impl Engine {
 
     async fn say_goodbye(&self) {
         let word = Word::Goodbye { worker: self.options.worker.clone() };
-        let json = serde_json::to_vec(&word).expect("two words encode");
-        if let Err(error) = self.publisher.publish(&self.options.keys.control_channel(), Bytes::from(json)).await {
+        if let Err(error) = self.publisher.publish(&self.options.keys.control_channel(), word.write()).await {
             tracing::warn!(%error, "could not say goodbye; others find what was handed back within a second");
         }
     }

@@ -1,6 +1,6 @@
 //! Takes deliveries in: admits them, looks for a result that an earlier delivery left, has them run.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -9,15 +9,15 @@ use crate::{
     broker::{Entry, Held},
     collector::Collector,
     completion::Timings,
+    finder::Finder,
     holding::Holding,
     job::Kind,
     registry::Registry,
-    retry::RetryPolicy,
+    retry::RetryTable,
     runner::{Ready, Runner},
     settlement::{Delivery, Settlement, Verdict},
     slots::Slot,
     store::{Store, StoredResult},
-    telemetry::metrics,
 };
 
 /// Where an entry came from.
@@ -34,7 +34,7 @@ pub(crate) struct Executor<C> {
     runner: Arc<Runner<C>>,
     registry: Arc<Registry<C>>,
     limits: Limits,
-    store: Store,
+    finder: Finder,
     batches: HashMap<Kind, mpsc::Sender<Ready<C>>>,
 }
 
@@ -50,7 +50,8 @@ impl<C: Send + Sync + 'static> Executor<C> {
                 batches.insert(spec.kind.clone(), sender);
             }
         }
-        Arc::new(Self { runner, registry, limits, store, batches })
+        let finder = Finder::start(store, &runner.shutdown);
+        Arc::new(Self { runner, registry, limits, finder, batches })
     }
 
     /// Takes an entry in; it goes its way in a task of its own.
@@ -64,7 +65,8 @@ impl<C: Send + Sync + 'static> Executor<C> {
 
     async fn process(&self, holding: Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
         let (delivery, admitted) = admit(&holding, entry, &self.registry, (&self.limits, self.runner.clock.now_ms()));
-        if origin == Origin::Reclaimed {
+        // The journal's relay, or a server restored from a snapshot, may bring a job that is settled already.
+        if origin == Origin::Reclaimed || delivery.envelope.options.journaled {
             match self.known(&delivery).await {
                 Known::Result(stored) => return self.settle(delivery, Verdict::Known(stored)).await,
                 Known::Unasked => return self.runner.release(&delivery).await,
@@ -95,25 +97,12 @@ impl<C: Send + Sync + 'static> Executor<C> {
         if let Verdict::Dead(status, error) = &verdict {
             tracing::warn!(job.id = %delivery.envelope.id, status = status.as_str(), class = error.class, reason = error.chain.first(), "a job cannot be run");
         }
-        self.runner.settle(Settlement { delivery, retry: RetryPolicy::NEVER, timings, verdict }).await;
+        self.runner.settle(Settlement { delivery, retry: RetryTable::NEVER, timings, verdict }).await;
     }
 
     /// The result that an earlier delivery committed; asks until Postgres answers or we stop.
     async fn known(&self, delivery: &Delivery) -> Known {
-        let id = delivery.envelope.id;
-        let ask = async {
-            loop {
-                match self.store.results(&[id]).await {
-                    Ok(mut results) => return results.remove(&id),
-                    Err(error) => {
-                        metrics::role_failed("executor");
-                        tracing::warn!(%error, job.id = %id, "could not look for a committed result; asking again");
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                    }
-                }
-            }
-        };
-        match self.runner.shutdown.run_until_stopped(ask).await {
+        match self.runner.shutdown.run_until_stopped(self.finder.find(delivery.envelope.id)).await.flatten() {
             Some(Some(stored)) => Known::Result(stored),
             Some(None) => Known::Nothing,
             None => Known::Unasked,

@@ -27,7 +27,7 @@ impl Heart {
         let asked = Instant::now();
         let now_ms = self.holding.partition.beat(&self.worker).await?;
         self.clock.heard(now_ms);
-        self.holding.beaten(asked.into_std());
+        self.holding.beaten(asked.into_std(), Instant::now().into_std(), self.lease);
         Ok(())
     }
 

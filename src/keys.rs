@@ -30,7 +30,7 @@ pub type Documented = (&'static str, &'static str, &'static str, &'static str);
 pub const KEYS: &[Documented] = &[
     ("tripsage:queues", "hash", "queue → the tags of its partitions, separated by spaces", "stays"),
     ("tripsage:policies", "hash", "queue → what an operator decided about it, JSON; the truth is in Postgres", "stays"),
-    ("tripsage:generation", "string", "the nonce by which a server is known that kept its memory", "stays"),
+    ("tripsage:generation", "hash", "`nonce`, by which a server is known that kept its memory", "stays"),
     ("tripsage:{t}:high", "stream, group `workers`", "ready jobs that go first", ENTRIES),
     ("tripsage:{t}:normal", "stream, group `workers`", "ready jobs", ENTRIES),
     ("tripsage:{t}:low", "stream, group `workers`", "ready jobs that go last", ENTRIES),
@@ -68,7 +68,7 @@ pub const KEYS: &[Documented] = &[
     (
         "tripsage:{t}:control",
         "hash",
-        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`",
+        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`; what was measured for it: `bytes`, `rate`; `format` of completions",
         "stays",
     ),
     (
@@ -85,7 +85,12 @@ pub const KEYS: &[Documented] = &[
     ("tripsage:done:job:<id>", "channel", "the completion of a job that asked: `notify: [\"job\"]`", "–"),
     ("tripsage:done:user:<user>", "channel", "completions of a user's jobs that asked: `notify: [\"user\"]`", "–"),
     ("tripsage:done:reply:<name>", "channel", "completions of jobs that asked: `notify: [\"reply:<name>\"]`", "–"),
-    ("tripsage:control", "channel", "words between workers, such as goodbye, JSON", "–"),
+    (
+        "tripsage:control",
+        "channel",
+        "words between workers, JSON: goodbye; due, where a delayed job has become the earliest",
+        "–",
+    ),
 ];
 
 const ENTRIES: &str = "never trimmed; an entry goes in the step that acknowledges it";
@@ -126,7 +131,7 @@ impl Keys {
         format!("{}policies", self.prefix)
     }
 
-    /// string: a nonce that a server which lost or rolled back its memory does not have.
+    /// hash: `nonce`, which a server that lost its memory does not have.
     pub fn generation(&self) -> String {
         format!("{}generation", self.prefix)
     }
@@ -183,6 +188,8 @@ impl Keys {
             dead: key("dead"),
             done: key("done"),
             control: key("control"),
+            words: self.control_channel(),
+            due_word: format!("{{\"word\":\"due\",\"partition\":\"{tag}\"}}"),
         }
     }
 
@@ -217,6 +224,10 @@ pub struct PartitionKeys {
     pub done: String,
     /// hash: the sequence number of the last completion; since when every heart could be recorded, in ms of the server's clock.
     pub control: String,
+    /// channel: words between workers, the same for all partitions.
+    pub words: String,
+    /// What is said there when a job becomes the earliest of those that wait: [`crate::listener::Word::Due`] in JSON.
+    pub due_word: String,
 }
 
 impl PartitionKeys {

@@ -16,6 +16,8 @@ pub mod partition;
 pub mod policy;
 pub mod queue;
 pub mod retry;
+pub mod retry_budget;
+pub mod schedule;
 
 // edges
 pub mod broker;
@@ -28,25 +30,35 @@ pub mod telemetry;
 // roles
 mod admission;
 pub mod cache;
+mod cancellations;
 pub mod client;
 mod collector;
 pub mod completions;
 mod consumer;
 pub mod dead_letters;
 mod executor;
+mod expirer;
+mod finder;
+mod gate;
 pub mod handler;
 mod heart;
 mod holding;
 pub mod listener;
+pub mod operator;
+mod placer;
 mod promoter;
 mod reclaimer;
+mod reconciler;
 mod registrar;
 pub mod registry;
+mod relay;
 mod runner;
 mod sampler;
 mod settlement;
 mod settler;
 mod slots;
+mod sweeper;
+mod ticker;
 
 // assembly
 pub mod engine;

@@ -63,6 +63,9 @@ pub struct Policy {
     /// Nothing is started; what runs goes on.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Since when it is paused, milliseconds since 1970 by the server's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_since_ms: Option<u64>,
     /// New jobs are answered BUSY; what is there is run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,

@@ -2,7 +2,7 @@
 //!
 //! Promise: when a worker's heart has been still for the lease, everything it held runs elsewhere within
 //! about a second; what a leaving worker hands back is claimed as soon as it says goodbye. Never touches
-//! the entries of a consumer whose heart still beats.
+//! the entries of a consumer whose heart still beats, nor anything while the queue is paused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +11,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, MAX_PER_SCRIPT},
     executor::{Executor, Origin},
+    gate::Gate,
     holding::Holding,
     shutdown::Shutdown,
     slots::Slots,
@@ -24,10 +25,13 @@ pub(crate) struct Reclaimer<C> {
     pub(crate) holding: Arc<Holding>,
     pub(crate) executor: Arc<Executor<C>>,
     pub(crate) slots: Slots,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) worker: Arc<str>,
     pub(crate) lease: Duration,
     /// Changes when some worker has said goodbye.
     pub(crate) goodbyes: watch::Receiver<u64>,
+    /// Changes when the queue is paused or resumed.
+    pub(crate) turns: watch::Receiver<bool>,
 }
 
 impl<C: Send + Sync + 'static> Reclaimer<C> {
@@ -35,7 +39,9 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut strays_due = Instant::now() + self.lease;
         while shutdown.run_until_stopped(self.pause()).await.is_some() {
-            if let Err(error) = self.reclaim().await {
+            if !self.gate.is_closed()
+                && let Err(error) = self.reclaim().await
+            {
                 self.recover(&error).await;
             }
             if Instant::now() >= strays_due {
@@ -47,12 +53,14 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
         }
     }
 
-    /// About a second, so that a fleet's workers do not all look at once; less when somebody says goodbye.
+    /// About a second, so that a fleet's workers do not all look at once; less when somebody says goodbye
+    /// or the queue is resumed.
     async fn pause(&mut self) {
         let look = LOOK.mul_f64(0.75 + fastrand::f64() / 2.0);
         tokio::select! {
             () = tokio::time::sleep(look) => {}
             Ok(()) = self.goodbyes.changed() => {}
+            Ok(()) = self.turns.changed() => {}
         }
     }
 

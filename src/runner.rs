@@ -1,7 +1,7 @@
 //! Runs handlers: with a time limit, catching panics, and sends what they said to the settler.
 //!
 //! Promise: a job's slot is held until its settlement is on its way, so that intake stops when settling
-//! stops; a handler cut short by the drain deadline costs no attempt.
+//! stops; a handler cut short by the drain deadline costs no attempt; once the queue is paused nothing begins.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::{
+    cancellations::Cancellations,
     clock::ServerClock,
     completion::Timings,
+    gate::Gate,
     handler::{Attempt, Handler, Outcomes, Payload, Produced},
     outcome::JobError,
-    retry::RetryPolicy,
-    settlement::{Circumstance, Delivery, Settlement, Verdict, after_failure},
+    retry::RetryTable,
+    settlement::{Circumstance, Delivery, Settlement, SharedBudget, Verdict, after_failure},
     shutdown::Shutdown,
     slots::{Slot, Slots},
     telemetry::metrics,
@@ -34,9 +36,12 @@ pub(crate) struct Ready<C> {
 pub(crate) struct Runner<C> {
     pub(crate) context: Arc<C>,
     pub(crate) slots: Slots,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) cancellations: Arc<Cancellations>,
     pub(crate) settler: mpsc::Sender<Settlement>,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) worker: Arc<str>,
+    pub(crate) budget: Arc<SharedBudget>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -64,15 +69,17 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// Runs jobs of one kind as a batch.
     pub(crate) async fn run_together(&self, jobs: Vec<Ready<C>>) {
-        if self.shutdown.is_stopping() {
+        if self.shutdown.is_stopping() || self.gate.is_closed() {
             return self.release_all(jobs).await;
         }
+        let jobs = self.without_cancelled(jobs).await;
         let Some(handler) = jobs.first().map(|job| Arc::clone(&job.handler)) else { return };
         let started_ms = self.clock.now_ms();
         let timeout = timeout(&jobs, handler.spec().timeout);
         let (payloads, deliveries): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| self.attempt(job)).unzip();
         let span = tracing::info_span!("job", kind = %handler.spec().kind, n_jobs = deliveries.len(), id = %deliveries[0].0.envelope.id);
         let guarded = guard(handler.run(payloads).instrument(span), timeout);
+        let guarded = self.unless_cancelled(guarded, &deliveries);
         let Some(outcomes) = self.shutdown.run_until_expired(guarded).await else {
             for (delivery, _) in &deliveries {
                 self.abandon(delivery).await;
@@ -80,6 +87,33 @@ impl<C: Send + Sync + 'static> Runner<C> {
             return;
         };
         self.conclude(handler.spec().retry, started_ms, outcomes, deliveries).await;
+    }
+
+    /// Jobs whose cancellation was heard before they began are settled instead of run.
+    async fn without_cancelled(&self, jobs: Vec<Ready<C>>) -> Vec<Ready<C>> {
+        let (cancelled, jobs): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| self.cancellations.has(job.delivery.envelope.id));
+        for Ready { delivery, handler, .. } in cancelled {
+            let now_ms = self.clock.now_ms();
+            let timings = Timings { queued_ms: delivery.queued_ms, started_ms: 0, finished_ms: now_ms };
+            let retry = handler.spec().retry;
+            self.settle(Settlement { delivery, retry, timings, verdict: Verdict::Cancelled }).await;
+        }
+        jobs
+    }
+
+    /// Runs a handler until it ends, or until its one job is cancelled; a batch goes on for the others' sake.
+    async fn unless_cancelled(
+        &self,
+        guarded: impl Future<Output = Result<Outcomes, Failure>>,
+        deliveries: &[(Delivery, Option<Slot>)],
+    ) -> Result<Outcomes, Failure> {
+        let [(only, _)] = deliveries else { return guarded.await };
+        tokio::select! {
+            biased;
+            outcomes = guarded => outcomes,
+            () = self.cancellations.of(only.envelope.id) => Err(Failure::Cancelled),
+        }
     }
 
     fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Delivery, Option<Slot>)) {
@@ -98,7 +132,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     async fn conclude(
         &self,
-        retry: RetryPolicy,
+        retry: RetryTable,
         started_ms: u64,
         outcomes: Result<Outcomes, Failure>,
         deliveries: Vec<(Delivery, Option<Slot>)>,
@@ -113,7 +147,11 @@ impl<C: Send + Sync + 'static> Runner<C> {
             metrics::job_ran(&delivery.holding.partition.queue, &delivery.envelope.kind, waited, ran);
             self.acquit(&delivery).await;
             let verdict = match outcome {
-                Ok(produced) => Verdict::Done(produced),
+                _ if self.cancellations.has(delivery.envelope.id) => Verdict::Cancelled,
+                Ok(produced) => {
+                    self.budget.succeeded();
+                    Verdict::Done(produced)
+                }
                 Err(error) => self.failed(&error, &delivery, &retry),
             };
             self.settle(Settlement { delivery, retry, timings, verdict }).await;
@@ -121,8 +159,14 @@ impl<C: Send + Sync + 'static> Runner<C> {
         }
     }
 
-    fn failed(&self, error: &JobError, delivery: &Delivery, retry: &RetryPolicy) -> Verdict {
-        let at = Circumstance { now_ms: self.clock.now_ms(), worker: &self.worker, chance: fastrand::f64() };
+    fn failed(&self, error: &JobError, delivery: &Delivery, retry: &RetryTable) -> Verdict {
+        let at = Circumstance {
+            queue: &delivery.holding.partition.queue,
+            budget: &self.budget,
+            now_ms: self.clock.now_ms(),
+            worker: &self.worker,
+            chance: fastrand::f64(),
+        };
         let verdict = after_failure(error, &delivery.envelope.options, retry, &at);
         tracing::info!(job.id = %delivery.envelope.id, job.kind = %delivery.envelope.kind, attempt = delivery.attempt(), outcome = verdict.outcome(), ?error, "an attempt failed");
         verdict
@@ -180,6 +224,7 @@ fn timeout<C>(jobs: &[Ready<C>], of_kind: Duration) -> Duration {
 enum Failure {
     TimedOut(Duration),
     Panicked(String),
+    Cancelled,
     Short,
 }
 
@@ -188,6 +233,7 @@ impl Failure {
         match self {
             Self::TimedOut(limit) => JobError::retry(format!("still running after {limit:?}")).class("timeout"),
             Self::Panicked(message) => JobError::retry(format!("panicked: {message}")).class("panic"),
+            Self::Cancelled => JobError::retry("cancelled while it ran").class("cancelled"),
             Self::Short => JobError::retry("the batch gave fewer outcomes than it got jobs").class("panic"),
         }
     }

@@ -1,59 +1,184 @@
 //! How many jobs of a queue run at once. A delivery is taken only when it can start.
+//!
+//! Promise: the number can be changed while jobs run. More slots are there at once; fewer come about as
+//! running jobs end, for none is cut short. Who holds all slots stays alone, whatever is decided meanwhile.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// A queue's slots in this worker, shared by its partitions.
 #[derive(Clone)]
 pub(crate) struct Slots {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     semaphore: Arc<Semaphore>,
-    n_slots: u32,
+    /// How many slots there shall be.
+    wanted: watch::Sender<usize>,
+    /// How many slots are still out that are to vanish when they come back.
+    n_owed: AtomicUsize,
+    sizes: Mutex<Sizes>,
+}
+
+struct Sizes {
+    /// How many slots there are, those owed not counted.
+    n_slots: usize,
+    /// How many hold all slots: while one does, the number stays as it is.
+    n_alone: usize,
 }
 
 /// One job's slot, or several until they are split.
 pub(crate) struct Slot {
-    permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
+    shared: Arc<Shared>,
+    is_alone: bool,
 }
 
 const NEVER_CLOSED: &str = "the semaphore is never closed";
+const NOT_POISONED: &str = "no code panics while it holds this lock";
+const HELD: &str = "a slot holds its permit until it is dropped";
 
 impl Slots {
     pub(crate) fn new(n_slots: usize) -> Self {
-        let n_slots = u32::try_from(n_slots.clamp(1, 1_000_000)).expect("at most a million");
-        Self { semaphore: Arc::new(Semaphore::new(n_slots as usize)), n_slots }
+        let n_slots = bounded(n_slots);
+        let shared = Shared {
+            semaphore: Arc::new(Semaphore::new(n_slots)),
+            wanted: watch::Sender::new(n_slots),
+            n_owed: AtomicUsize::new(0),
+            sizes: Mutex::new(Sizes { n_slots, n_alone: 0 }),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// How many jobs may run at once.
+    pub(crate) fn n_slots(&self) -> usize {
+        *self.shared.wanted.borrow()
+    }
+
+    /// From now on so many; running jobs go on.
+    pub(crate) fn resize(&self, n_slots: usize) {
+        let n_slots = bounded(n_slots);
+        if self.shared.wanted.send_replace(n_slots) != n_slots {
+            self.shared.fit();
+        }
     }
 
     /// Waits for a slot, then takes up to `limit` that are free.
     pub(crate) async fn some(&self, limit: usize) -> Slot {
-        let first = Arc::clone(&self.semaphore).acquire_owned().await.expect(NEVER_CLOSED);
-        let mut slot = Slot { permit: first };
-        slot.permit.merge_some(&self.semaphore, limit.saturating_sub(1));
-        slot
+        let first = Arc::clone(&self.shared.semaphore).acquire_owned().await.expect(NEVER_CLOSED);
+        self.slot(first, limit)
     }
 
     /// Takes up to `limit` free slots, none when none is free.
     pub(crate) fn try_some(&self, limit: usize) -> Option<Slot> {
-        let first = Arc::clone(&self.semaphore).try_acquire_owned().ok()?;
-        let mut slot = Slot { permit: first };
-        slot.permit.merge_some(&self.semaphore, limit.saturating_sub(1));
-        Some(slot)
+        let first = Arc::clone(&self.shared.semaphore).try_acquire_owned().ok()?;
+        Some(self.slot(first, limit))
     }
 
     /// Every slot of the queue: nothing else runs beside who holds them.
     pub(crate) async fn all(&self) -> Slot {
-        Slot { permit: Arc::clone(&self.semaphore).acquire_many_owned(self.n_slots).await.expect(NEVER_CLOSED) }
+        let mut wanted = self.shared.wanted.subscribe();
+        loop {
+            let n_slots = *wanted.borrow_and_update();
+            let permits = u32::try_from(n_slots).expect("at most a million");
+            tokio::select! {
+                permit = Arc::clone(&self.shared.semaphore).acquire_many_owned(permits) => {
+                    let slot = Slot { permit: Some(permit.expect(NEVER_CLOSED)), shared: Arc::clone(&self.shared), is_alone: false };
+                    if let Some(alone) = slot.alone() {
+                        return alone;
+                    }
+                }
+                Ok(()) = wanted.changed() => {}
+            }
+            // What was gathered in vain may have been owed meanwhile.
+            self.shared.pay();
+        }
+    }
+
+    fn slot(&self, mut permit: OwnedSemaphorePermit, limit: usize) -> Slot {
+        permit.merge_some(&self.shared.semaphore, limit.saturating_sub(1));
+        Slot { permit: Some(permit), shared: Arc::clone(&self.shared), is_alone: false }
+    }
+}
+
+fn bounded(n_slots: usize) -> usize {
+    n_slots.clamp(1, 1_000_000)
+}
+
+impl Shared {
+    /// Makes the number of slots the one that is wanted.
+    fn fit(&self) {
+        let mut sizes = self.sizes.lock().expect(NOT_POISONED);
+        if sizes.n_alone > 0 {
+            return; // whoever is alone sees to it at the end
+        }
+        let wanted = *self.wanted.borrow();
+        if wanted > sizes.n_slots {
+            let n_more = wanted - sizes.n_slots;
+            let n_kept = n_more.min(self.n_owed.load(Ordering::Acquire));
+            self.n_owed.fetch_sub(n_kept, Ordering::AcqRel);
+            self.semaphore.add_permits(n_more - n_kept);
+        } else {
+            let n_fewer = sizes.n_slots - wanted;
+            let n_free = self.semaphore.forget_permits(n_fewer);
+            self.n_owed.fetch_add(n_fewer - n_free, Ordering::AcqRel);
+        }
+        sizes.n_slots = wanted;
+    }
+
+    /// Lets free slots vanish that are owed.
+    fn pay(&self) {
+        let _sizes = self.sizes.lock().expect(NOT_POISONED);
+        let n_paid = self.semaphore.forget_permits(self.n_owed.load(Ordering::Acquire));
+        self.n_owed.fetch_sub(n_paid, Ordering::AcqRel);
     }
 }
 
 impl Slot {
     pub(crate) fn len(&self) -> usize {
-        self.permit.num_permits()
+        self.permit.as_ref().expect(HELD).num_permits()
     }
 
     /// One slot of these; none when only one is left and it is `self`.
     pub(crate) fn split(&mut self) -> Option<Self> {
-        self.permit.split(1).map(|permit| Self { permit })
+        let permit = self.permit.as_mut().expect(HELD).split(1)?;
+        Some(Self { permit: Some(permit), shared: Arc::clone(&self.shared), is_alone: false })
+    }
+
+    /// These slots as all that there are; none when there are more, or some are still owed by running jobs.
+    fn alone(mut self) -> Option<Self> {
+        let mut sizes = self.shared.sizes.lock().expect(NOT_POISONED);
+        if self.len() != sizes.n_slots || self.shared.n_owed.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        sizes.n_alone += 1;
+        drop(sizes);
+        self.is_alone = true;
+        Some(self)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut permit = self.permit.take().expect(HELD);
+        if self.shared.n_owed.load(Ordering::Acquire) > 0 {
+            let _sizes = self.shared.sizes.lock().expect(NOT_POISONED);
+            let n_paid = self.shared.n_owed.load(Ordering::Acquire).min(permit.num_permits());
+            self.shared.n_owed.fetch_sub(n_paid, Ordering::AcqRel);
+            if let Some(paid) = permit.split(n_paid) {
+                paid.forget();
+            }
+        }
+        drop(permit);
+        if self.is_alone {
+            self.shared.sizes.lock().expect(NOT_POISONED).n_alone -= 1;
+            self.shared.fit();
+        }
     }
 }
 
@@ -95,5 +220,55 @@ mod tests {
         drop(both.split());
         assert_eq!(both.len(), 1);
         assert!(slots.try_some(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn more_slots_are_there_at_once() {
+        let slots = Slots::new(2);
+        let both = slots.some(2).await;
+        slots.resize(5);
+        assert_eq!(slots.try_some(9).map(|more| more.len()), Some(3));
+        drop(both);
+        assert_eq!(slots.all().await.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn fewer_slots_cut_nobody_short_and_hold_when_jobs_end() {
+        let slots = Slots::new(6);
+        let mut held = slots.some(6).await;
+        let (one, two) = (held.split().expect("one of six"), held.split().expect("one of five"));
+        slots.resize(3);
+        drop((one, two));
+        assert!(slots.try_some(1).is_none(), "four still run, three may");
+        drop(held);
+        assert_eq!(slots.try_some(9).map(|all| all.len()), Some(3));
+        slots.resize(1);
+        slots.resize(4);
+        assert_eq!(slots.all().await.len(), 4, "what was owed is kept when more are wanted again");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_all_gets_as_many_as_there_are_now() {
+        let slots = Slots::new(4);
+        let mut held = slots.some(4).await;
+        let turn = async {
+            drop(held.split());
+            tokio::task::yield_now().await;
+            slots.resize(2);
+            drop(held);
+        };
+        let (n_slots, ()) = tokio::join!(async { slots.all().await.len() }, turn);
+        assert_eq!(n_slots, 2);
+        assert_eq!(slots.try_some(9).map(|free| free.len()), Some(2));
+    }
+
+    #[tokio::test]
+    async fn who_is_alone_stays_alone() {
+        let slots = Slots::new(2);
+        let alone = slots.all().await;
+        slots.resize(8);
+        assert!(slots.try_some(1).is_none());
+        drop(alone);
+        assert_eq!(slots.try_some(9).map(|free| free.len()), Some(8));
     }
 }

@@ -4,10 +4,12 @@
 //! hash tag. Each script has one Rust function of the same name, its only caller.
 
 mod beat;
+mod budget;
 mod connection;
 pub mod dead_letters;
 mod enqueue;
 mod free;
+mod generation;
 mod govern;
 mod group;
 mod keyspace;
@@ -20,6 +22,7 @@ pub mod redrive;
 mod register;
 mod release;
 pub mod replay;
+mod replicas;
 mod reply;
 pub mod sampling;
 mod script;
@@ -32,10 +35,12 @@ mod version;
 
 pub(crate) use self::enqueue::with_lane;
 pub use self::{
+    budget::Budgets,
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
     free::free,
+    generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
     keyspace::Expiring,
     partition::{Entry, EntryId, Partition},
@@ -46,9 +51,11 @@ pub use self::{
     register::{QueueTags, register, registered},
     release::Held,
     replay::Replayed,
+    replicas::Writes,
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,
+    take::Taken,
     version::ServerVersion,
 };
 

@@ -1,11 +1,13 @@
 -- Claims the pending entries of consumers whose heart has stopped, and deletes such consumers once they
 -- hold nothing. Never touches the entries of a consumer that beats, nor, while memory was too full for hearts to be
--- recorded less than a lease ago, those of any but the consumer that never beats.
+-- recorded less than a lease ago, those of any but the consumer that never beats. While the queue is paused nothing is
+-- claimed: what dead workers held waits with the rest.
 -- KEYS    1 high  2 normal  3 low (streams)  4 live (zset)  5 crashes (hash)  6 control (hash)
 -- ARGV    1 group  2 consumer that claims  3 the consumer that never beats  4 lease in ms  5 how many at most (1 to 128)
 -- Returns {{lane, entry id, {field, value, …}, how often it is suspected of its worker's death}, …}: 0 when it was
 --         handed back, else 1 and one more for each time that it ran alone and was never settled
 local unpack = table.unpack or unpack
+if redis.call('HGET', KEYS[6], 'paused') then return {} end
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 local claimed, left = {}, tonumber(ARGV[5])

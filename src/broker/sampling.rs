@@ -4,14 +4,14 @@ use super::{
     connection::{BrokerError, Connection, text},
     reply,
 };
-use crate::keys::{GROUP, PartitionKeys};
+use crate::keys::{GROUP, PartitionKeys, RELEASED};
 
 /// Counts of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depths {
     /// Entries in each stream, high, normal, low: ready and in flight.
     pub lanes: [u64; 3],
-    /// Entries handed to a worker and not yet settled.
+    /// Entries handed to a worker and not yet settled; what was handed back is ready again.
     pub in_flight: u64,
     /// Delayed and retrying jobs.
     pub later: u64,
@@ -67,14 +67,19 @@ async fn count(
 /// Nothing is in flight where there is no group: the stream was made by a producer, no worker has been there.
 async fn in_flight(connection: &Connection, key: &str) -> Result<u64, BrokerError> {
     match connection.call("XPENDING", vec![text(key), text(GROUP)]).await {
-        Ok(summary) => Ok(reply::array(&summary)
-            .first()
-            .and_then(reply::integer)
-            .and_then(|n| u64::try_from(n).ok())
-            .unwrap_or_default()),
+        Ok(summary) => Ok(held(reply::array(&summary))),
         Err(error) if error.kind() == super::BrokerErrorKind::NoGroup => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+/// Of XPENDING's summary, what is not handed back: that waits like any other.
+fn held(summary: &[fred::types::Value]) -> u64 {
+    let number = |value| reply::integer(value).and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+    let consumers = summary.get(3).map(reply::array).unwrap_or_default().iter().map(reply::array);
+    let back = consumers.filter(|pair| pair.first().and_then(reply::text).as_deref() == Some(RELEASED));
+    let n_back: u64 = back.filter_map(|pair| pair.get(1)).map(number).sum();
+    summary.first().map(number).unwrap_or_default().saturating_sub(n_back)
 }
 
 async fn oldest_ms(connection: &Connection, key: &str) -> Result<Option<u64>, BrokerError> {

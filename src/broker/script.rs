@@ -35,7 +35,9 @@ impl Script {
         let call = self.call(&digest, keys, args);
         match connection.call("EVALSHA", call.clone()).await {
             Err(error) if error.kind() == BrokerErrorKind::NoScript => {
-                self.load(connection).await?;
+                // By the name that this server gives it, whatever another one called it.
+                let mut call = call;
+                call[0] = text(self.load(connection).await?);
                 connection.call("EVALSHA", call).await
             }
             answered => answered,
@@ -54,6 +56,7 @@ impl Script {
     async fn load(&self, connection: &Connection) -> Result<String, BrokerError> {
         let loaded = connection.call("SCRIPT", vec![text("LOAD"), text(self.source)]).await?;
         let digest = reply::text(&loaded).ok_or_else(|| BrokerError::odd(self.name, &loaded))?;
-        Ok(self.digest.get_or_init(|| digest).clone())
+        self.digest.get_or_init(|| digest.clone());
+        Ok(digest)
     }
 }

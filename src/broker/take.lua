@@ -1,8 +1,9 @@
 -- Hands ready jobs to a consumer: high before normal before low, yet never all of them to one lane
 -- while another waits, so that a flood of urgent jobs cannot stop the rest.
--- KEYS    1 high  2 normal  3 low (streams)
+-- KEYS    1 high  2 normal  3 low (streams)  4 control (hash)
 -- ARGV    1 group  2 consumer  3 how many at most (1 to 128)
--- Returns {{lane, entry id, {field, value, …}}, …}
+-- Returns {{lane, entry id, {field, value, …}}, …}, or `paused`: then nothing is handed out
+if redis.call('HGET', KEYS[4], 'paused') then return 'paused' end
 local taken = {}
 local function read(lane, count)
   if count < 1 then return 0 end

@@ -19,19 +19,43 @@ static TAKE: Script = Script::new("take", include_str!("take.lua"));
 /// not be woken when its stream is deleted.
 const BLOCK: Duration = Duration::from_millis(2_000);
 
+/// What there was to take.
+#[derive(Clone, Debug)]
+pub enum Taken {
+    /// These jobs; none when none is ready.
+    Jobs(Vec<Entry>),
+    /// The queue is paused: nothing is handed out, whatever is ready.
+    Paused,
+}
+
+impl Taken {
+    /// The jobs; none while the queue is paused.
+    pub fn jobs(self) -> Vec<Entry> {
+        match self {
+            Self::Jobs(jobs) => jobs,
+            Self::Paused => Vec::new(),
+        }
+    }
+}
+
 impl Partition {
     /// Takes up to `limit` ready jobs, high before normal before low, without waiting.
     ///
     /// # Errors
     /// `NoGroup` when the streams are gone; otherwise that the server could not be asked.
-    pub async fn take(&self, consumer: &str, limit: usize) -> Result<Vec<Entry>, BrokerError> {
+    pub async fn take(&self, consumer: &str, limit: usize) -> Result<Taken, BrokerError> {
         let limit = i64::try_from(limit.clamp(1, MAX_PER_SCRIPT)).expect("at most 128");
         let args = vec![text(GROUP), text(consumer), Value::from(limit)];
-        let taken = TAKE.run(&self.commands, &self.lane_keys(), args).await?;
-        Ok(reply::array(&taken).iter().filter_map(Entry::read).collect())
+        let [high, normal, low] = self.lane_keys();
+        let taken = TAKE.run(&self.commands, &[high, normal, low, &self.keys.control], args).await?;
+        if reply::bytes(&taken).is_some() {
+            return Ok(Taken::Paused);
+        }
+        Ok(Taken::Jobs(reply::array(&taken).iter().filter_map(Entry::read).collect()))
     }
 
-    /// Waits up to two seconds for a job to come and takes it: at most one of each priority.
+    /// Waits up to two seconds for a job to come and takes it: at most one of each priority. It may be one of a
+    /// queue that was paused meanwhile: whoever waits hands that back.
     ///
     /// # Errors
     /// As [`Partition::take`].

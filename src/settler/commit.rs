@@ -23,6 +23,13 @@ impl<C: Send + Sync + 'static> Lane<C> {
     /// Commits what has to be committed; gives what may be acknowledged now.
     pub(super) async fn commit(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let mut batch = self.still_ours(batch).await;
+        for settlement in &mut batch {
+            if !matches!(settlement.verdict, Verdict::Known(_))
+                && self.cancellations.has(settlement.delivery.envelope.id)
+            {
+                settlement.verdict = Verdict::Cancelled;
+            }
+        }
         let begun = Instant::now();
         if batch.iter().any(needs_commit) && self.commit_all(&mut batch).await.is_err() {
             for settlement in &batch {
@@ -37,8 +44,9 @@ impl<C: Send + Sync + 'static> Lane<C> {
     /// Where our heart was not heard lately, somebody may have claimed our deliveries: asks the server which are ours.
     async fn still_ours(&self, batch: Vec<Settlement>) -> Vec<Settlement> {
         let now = Instant::now();
-        let (mut ours, stale): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|settlement| settlement.delivery.holding.is_fresh(now, self.lease));
+        let (mut ours, stale): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|Settlement { delivery, .. }| delivery.holding.is_fresh(&delivery.held, now, self.lease));
         let mut owned = HashSet::new();
         let mut asked = HashSet::new();
         for settlement in &stale {
@@ -94,8 +102,13 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn halve(&self, batch: &mut [Settlement], error: &StoreError) -> Result<(), GivenUp> {
         if let [single] = batch {
-            let at =
-                Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
+            let at = Circumstance {
+                queue: &single.delivery.holding.partition.queue,
+                budget: &self.budget,
+                now_ms: self.clock.now_ms(),
+                worker: &self.context.consumer,
+                chance: fastrand::f64(),
+            };
             tracing::error!(job.id = %single.delivery.envelope.id, %error, "Postgres refuses this job's rows");
             let refused = JobError::retry(format!("Postgres refuses its rows: {error}")).class("rows");
             single.verdict = after_failure(&refused, &single.delivery.envelope.options, &single.retry, &at);
@@ -112,12 +125,15 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn commit_once(&self, batch: &mut [Settlement]) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
-        let conflicting = self.write_results(batch, &mut tx).await?;
-        let dead: Vec<_> = batch.iter().filter_map(write::dead_row).collect();
-        if !dead.is_empty() {
-            tx.bury(&dead).await?;
+        let mut conflicting = self.write_results(batch, &mut tx).await?;
+        conflicting.extend(bury(batch, &mut tx).await?);
+        let journaled: Vec<JobId> = batch.iter().filter_map(leaves_the_journal).collect();
+        if !journaled.is_empty() {
+            tx.unjournal(&journaled).await?;
         }
         tx.commit().await?;
+        let taken_back = batch.iter().enumerate().filter(|(_, one)| matches!(one.verdict, Verdict::Cancelled));
+        conflicting.extend(taken_back.map(|(place, _)| place));
         self.adopt(batch, &conflicting).await
     }
 
@@ -129,7 +145,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
             return Ok(Vec::new());
         }
         let mut inserted = tx.insert_results(&rows).await?;
-        let (mut conflicting, mut returned) = (Vec::new(), Vec::new());
+        let mut conflicting = Vec::new();
         let mut with_rows: BTreeMap<Kind, Vec<(JobId, &mut Produced)>> = BTreeMap::new();
         for (place, Settlement { delivery, verdict, .. }) in batch.iter_mut().enumerate() {
             let Verdict::Done(produced) = verdict else { continue };
@@ -139,9 +155,6 @@ impl<C: Send + Sync + 'static> Lane<C> {
                 conflicting.push(place);
                 continue;
             }
-            if delivery.has_history() {
-                returned.push(id);
-            }
             if produced.rows.is_some() {
                 with_rows.entry(delivery.envelope.kind.clone()).or_default().push((id, produced));
             }
@@ -149,9 +162,6 @@ impl<C: Send + Sync + 'static> Lane<C> {
         for (kind, outputs) in with_rows {
             let Found::Known(handler) = self.registry.find(&kind) else { continue };
             write_rows(handler, outputs, tx).await?;
-        }
-        if !returned.is_empty() {
-            tx.unbury(&returned).await?;
         }
         Ok(conflicting)
     }
@@ -172,6 +182,18 @@ impl<C: Send + Sync + 'static> Lane<C> {
     }
 }
 
+/// Mirrors dead letters; gives the places in the batch of jobs that have a result already: done elsewhere, or cancelled.
+async fn bury(batch: &[Settlement], tx: &mut Tx) -> Result<Vec<usize>, StoreError> {
+    let dead: Vec<_> = batch.iter().filter_map(write::dead_row).collect();
+    if dead.is_empty() {
+        return Ok(Vec::new());
+    }
+    let buried = tx.bury(&dead).await?;
+    let is_refused =
+        |one: &Settlement| matches!(one.verdict, Verdict::Dead(..)) && !buried.contains(&one.delivery.envelope.id);
+    Ok(batch.iter().enumerate().filter(|(_, one)| is_refused(one)).map(|(place, _)| place).collect())
+}
+
 async fn write_rows<C>(
     handler: Arc<dyn Handler<C>>,
     mut outputs: Vec<(JobId, &mut Produced)>,
@@ -184,7 +206,15 @@ async fn write_rows<C>(
 }
 
 fn needs_commit(settlement: &Settlement) -> bool {
-    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..))
+    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..) | Verdict::Cancelled)
+        || leaves_the_journal(settlement).is_some()
+}
+
+/// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it.
+fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
+    let envelope = &settlement.delivery.envelope;
+    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 
 /// The drain deadline passed before Postgres answered.

@@ -2,6 +2,8 @@
 //!
 //! Pure: the same settlement gives the same bytes, however often it is tried.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -85,6 +87,8 @@ pub(super) fn settling(
             Verb::Later(*delay, with_lane(delivery.held.priority, &next_attempt(delivery, error)))
         }
         Verdict::Snooze(delay) => Verb::Later(*delay, with_lane(delivery.held.priority, &as_it_came(delivery))),
+        // Not confirmed by Postgres, or it would be known: it runs again.
+        Verdict::Cancelled => Verb::Later(Duration::ZERO, with_lane(delivery.held.priority, &as_it_came(delivery))),
         Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
     };
     let finish = completion(settlement, context)
@@ -116,9 +120,11 @@ fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Comple
     let Settlement { delivery, verdict, timings, .. } = settlement;
     let (status, attempt, result, error) = match verdict {
         Verdict::Done(Produced { result, .. }) => (Status::Done, delivery.attempt(), Some(result.clone()), None),
-        Verdict::Known(StoredResult { status, attempt, result, .. }) => (*status, *attempt, Some(result.clone()), None),
+        Verdict::Known(StoredResult { status, attempt, result, .. }) => {
+            (*status, *attempt, (*status == Status::Done).then(|| result.clone()), None)
+        }
         Verdict::Dead(status, error) => (*status, error.attempt, None, Some(error.clone())),
-        Verdict::Retry(..) | Verdict::Snooze(_) => return None,
+        Verdict::Retry(..) | Verdict::Snooze(_) | Verdict::Cancelled => return None,
     };
     let (timings, worker) = match verdict {
         Verdict::Known(stored) => (stored.timings, stored.worker.clone()),

@@ -28,6 +28,15 @@ pub struct Database {
 /// How long the first connection may take.
 const FIRST: Duration = Duration::from_secs(10);
 
+/// Where a role is called like our schema `tripsage`, the usual search path would begin with that schema, and tables would
+/// be made and sought in it: the part that follows the role's name is left out.
+const SEARCH_PATH: &str = "\
+select set_config('search_path', coalesce(nullif(regexp_replace(current_setting('search_path'), '\"\\$user\"\\s*,?\\s*', ''), ''), 'public'), false)";
+
+async fn without_own_schema(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(SEARCH_PATH).execute(connection).await.map(drop)
+}
+
 /// Postgres. Cheap to clone; clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -58,7 +67,8 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(database.max_connections)
             .acquire_timeout(database.acquire_timeout)
-            .max_lifetime(database.recycle);
+            .max_lifetime(database.recycle)
+            .after_connect(|connection, _| Box::pin(without_own_schema(connection)));
         Ok(Self { pool: pool.connect_lazy_with(options) })
     }
 

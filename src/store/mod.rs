@@ -9,9 +9,14 @@ pub const NOTICES: &str = "sqlx::postgres::notice";
 mod connect;
 mod dead_jobs;
 mod error;
+mod generation;
+mod job_kinds;
+mod journal;
 mod migrate;
+mod notices;
 mod policies;
 mod results;
+mod schedules;
 mod statement;
 mod version;
 
@@ -19,8 +24,12 @@ pub use self::{
     connect::{Database, Store},
     dead_jobs::{DeadFilter, DeadJob, DeadRow},
     error::{StoreError, StoreErrorKind},
+    generation::Generation,
+    journal::{Backlog, COUNTED, Held, JOURNAL_CHANNEL, JournalRow, Unrelayed},
     migrate::MigrationState,
+    notices::Notices,
     results::{ResultRow, StoredResult},
+    schedules::{NewSchedule, Schedule},
     statement::{Row, Statement, Tx, built, statement},
     version::{OLDEST_VECTOR, PgVersions},
 };

@@ -26,6 +26,31 @@ impl Store {
         Ok(policies)
     }
 
+    /// Changes what is decided about a queue; gives what is decided now. Two who change it at once do so one after the other.
+    ///
+    /// # Errors
+    /// When Postgres cannot be asked, or the row cannot be read.
+    pub async fn change_policy(
+        &self,
+        queue: &QueueName,
+        change: impl FnOnce(&mut Policy) + Send,
+    ) -> Result<Policy, StoreError> {
+        let mut tx = self.begin().await?;
+        let make = statement("insert into queue_policies (queue, policy) values ($1, '{}') on conflict do nothing");
+        tx.execute(make.bind(queue.to_string())).await?;
+        let ask = statement("select policy from queue_policies where queue = $1 for update");
+        let rows = tx.fetch(ask.bind(queue.to_string())).await?;
+        let before = rows.first().map(|row| row.get::<serde_json::Value>("policy")).transpose()?;
+        // What cannot be read was passed over until now: it is replaced.
+        let mut policy = before.and_then(|json| serde_json::from_value(json).ok()).unwrap_or_default();
+        change(&mut policy);
+        let json = serde_json::to_value(&policy).expect("flags and numbers encode");
+        let set = statement("update queue_policies set policy = $2, changed_at = now() where queue = $1");
+        tx.execute(set.bind(queue.to_string()).bind(json)).await?;
+        tx.commit().await?;
+        Ok(policy)
+    }
+
     /// Decides about a queue; what was decided before is replaced.
     ///
     /// # Errors

@@ -49,12 +49,14 @@ pub struct StoredResult {
 }
 
 const INSERT: &str = "\
+with done_after_all as (delete from dead_jobs where id = any($1::uuid[])) \
 insert into job_results (id, queue, kind, user_id, attempt, result, worker, queued_at, started_at, finished_at) \
 select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) \
 on conflict (id) do nothing returning id";
 
 impl Tx {
-    /// Inserts results; gives the ids of those that had none before. The others keep what they have.
+    /// Inserts results; gives the ids of those that had none before. The others keep what they have. A job that was
+    /// given up by another delivery is not dead any more.
     ///
     /// # Errors
     /// What Postgres refused.

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::{
     broker::sampling::Depths,
     job::{Kind, QueueName},
+    store::Backlog,
 };
 
 /// One metric, as it is documented: name, type, labels, meaning.
@@ -23,7 +24,7 @@ pub const METRICS: &[Documented] = &[
         "tripsage_jobs_finished_total",
         "counter",
         "kind, outcome",
-        "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, known, abandoned",
+        "Attempts that ended, by outcome: done, retried, snoozed, failed, dead, cancelled, known, abandoned",
     ),
     ("tripsage_job_run_seconds", "histogram", "kind", "How long attempts ran"),
     ("tripsage_job_wait_seconds", "histogram", "queue", "How long jobs stood in their stream before an attempt began"),
@@ -34,6 +35,24 @@ pub const METRICS: &[Documented] = &[
         "Jobs claimed from dead workers or handed back by leaving ones",
     ),
     ("tripsage_jobs_released_total", "counter", "queue", "Jobs handed back unstarted"),
+    (
+        "tripsage_retries_stretched_total",
+        "counter",
+        "queue",
+        "Retries that wait longer than their policy says because the queue's retry budget is exhausted",
+    ),
+    (
+        "tripsage_schedule_slots_total",
+        "counter",
+        "outcome",
+        "Slots of schedules that passed: fired (a job was accepted) or skipped (missed, and left out by the policy)",
+    ),
+    (
+        "tripsage_dead_letters_expired_total",
+        "counter",
+        "queue",
+        "Dead letters forgotten because they were older than TRIPSAGE_WORKER_DEAD_RETENTION_DAYS",
+    ),
     ("tripsage_jobs_promoted_total", "counter", "queue", "Delayed and retrying jobs that became ready"),
     (
         "tripsage_settlements_total",
@@ -48,12 +67,28 @@ pub const METRICS: &[Documented] = &[
         "step",
         "How long settlements took: commit (Postgres), acknowledge (Dragonfly)",
     ),
+    ("tripsage_journal_relayed_total", "counter", "", "Journaled jobs that this worker brought to Dragonfly"),
+    (
+        "tripsage_journal_reconciliations_total",
+        "counter",
+        "",
+        "Times that this worker found Dragonfly with another memory, and had the journal brought there again",
+    ),
+    (
+        "tripsage_journal_backlog_jobs",
+        "gauge",
+        "",
+        "Journaled jobs that are not in Dragonfly's memory yet; counted up to 100,000",
+    ),
+    ("tripsage_journal_backlog_oldest_seconds", "gauge", "", "How long the oldest of them has been accepted"),
     ("tripsage_queue_ready_jobs", "gauge", "queue", "Jobs that nobody has taken yet"),
     ("tripsage_queue_in_flight_jobs", "gauge", "queue", "Jobs taken and not yet settled, by all workers"),
     ("tripsage_queue_later_jobs", "gauge", "queue", "Delayed and retrying jobs"),
     ("tripsage_queue_dead_jobs", "gauge", "queue", "Dead letters"),
     ("tripsage_queue_oldest_seconds", "gauge", "queue", "Age of the oldest job still in a stream"),
     ("tripsage_queue_workers", "gauge", "queue", "Workers whose heart beat lately"),
+    ("tripsage_queue_slots", "gauge", "queue", "How many jobs this worker runs at once at most"),
+    ("tripsage_queue_paused", "gauge", "queue", "1 while an operator has paused the queue, else 0"),
     ("tripsage_errors_total", "counter", "role", "Failures of Dragonfly or Postgres that a role met and went on from"),
     ("tripsage_database_connections", "gauge", "state", "Connections to Postgres: open, idle"),
     ("tripsage_cache_reads_total", "counter", "namespace, outcome", "Cache reads: hit, stale, miss, off"),
@@ -143,6 +178,22 @@ pub fn jobs_promoted(queue: &QueueName, n_jobs: usize) {
     counter!("tripsage_jobs_promoted_total", "queue" => queue.to_string()).increment(n_jobs as u64);
 }
 
+/// A retry waits longer than its policy says.
+pub fn retry_stretched(queue: &QueueName) {
+    counter!("tripsage_retries_stretched_total", "queue" => queue.to_string()).increment(1);
+}
+
+/// Slots of a schedule passed.
+pub fn schedule_slots(n_fired: usize, n_skipped: usize) {
+    counter!("tripsage_schedule_slots_total", "outcome" => "fired").increment(n_fired as u64);
+    counter!("tripsage_schedule_slots_total", "outcome" => "skipped").increment(n_skipped as u64);
+}
+
+/// Dead letters were forgotten for their age.
+pub fn dead_letters_expired(queue: &QueueName, n_letters: usize) {
+    counter!("tripsage_dead_letters_expired_total", "queue" => queue.to_string()).increment(n_letters as u64);
+}
+
 /// Deliveries were settled, or could not be.
 pub fn settled(verdict: &'static str, n_jobs: usize) {
     counter!("tripsage_settlements_total", "verdict" => verdict).increment(n_jobs as u64);
@@ -169,6 +220,30 @@ pub fn queue_sampled(queue: &QueueName, depths: &[Depths], now_ms: u64) {
     set("tripsage_queue_workers", depths.iter().map(|depths| depths.live).max().unwrap_or_default() as f64);
     let oldest = depths.iter().filter_map(|depths| depths.oldest_ms).min();
     set("tripsage_queue_oldest_seconds", oldest.map_or(0.0, |ms| now_ms.saturating_sub(ms) as f64 / 1000.0));
+}
+
+/// How this worker is told to run a queue.
+#[allow(clippy::cast_precision_loss, reason = "at most a million")]
+pub fn queue_governed(queue: &QueueName, n_slots: usize, is_paused: bool) {
+    gauge!("tripsage_queue_slots", "queue" => queue.to_string()).set(n_slots as f64);
+    gauge!("tripsage_queue_paused", "queue" => queue.to_string()).set(f64::from(u8::from(is_paused)));
+}
+
+/// Journaled jobs were brought to Dragonfly.
+pub fn journal_relayed(n_jobs: usize) {
+    counter!("tripsage_journal_relayed_total").increment(n_jobs as u64);
+}
+
+/// Dragonfly was found with another memory.
+pub fn reconciled() {
+    counter!("tripsage_journal_reconciliations_total").increment(1);
+}
+
+/// What is journaled and not in Dragonfly's memory yet.
+#[allow(clippy::cast_precision_loss, reason = "counts of jobs are far below 2^52")]
+pub fn journal_sampled(backlog: &Backlog) {
+    gauge!("tripsage_journal_backlog_jobs").set(backlog.n_jobs as f64);
+    gauge!("tripsage_journal_backlog_oldest_seconds").set(backlog.oldest.as_secs_f64());
 }
 
 /// A role met a failure of Dragonfly or Postgres and went on.

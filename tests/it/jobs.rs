@@ -100,8 +100,12 @@ impl Job for Fail {
     const KIND: &'static str = "toy.fail";
     const QUEUE: QueueName = TOYS;
     const TIMEOUT: Duration = Duration::from_millis(200);
-    const RETRY: RetryPolicy =
-        RetryPolicy { max_attempts: 3, base: Duration::from_millis(20), cap: Duration::from_millis(40) };
+    const RETRY: RetryPolicy = RetryPolicy {
+        max_attempts: 3,
+        base: Duration::from_millis(20),
+        cap: Duration::from_millis(40),
+        ..RetryPolicy::DEFAULT
+    };
     type Context = Toys;
     type Output = Echoed;
     async fn run(self, attempt: &Attempt<Toys>) -> Result<Echoed, JobError> {

@@ -3,6 +3,9 @@
 
 mod cache;
 mod cli;
+mod control;
+mod dead;
+mod delays;
 mod demo;
 mod docs;
 mod dragonfly;
@@ -10,8 +13,13 @@ mod embedders;
 mod enqueue;
 mod housekeeping;
 mod jobs;
+mod journal;
 mod layers;
 mod memory;
+mod model;
 mod outages;
 mod ownership;
+mod retries;
+mod schedules;
 mod search;
+mod sequences;

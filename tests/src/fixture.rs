@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::{
-    broker::{Address, Connection, Scope, sampling},
+    broker::{Address, Connection, sampling},
     client::{Client, ClientOptions},
     job::{JobId, QueueName},
     keys::Keys,
@@ -49,10 +49,7 @@ impl Fixture {
         let pool = PgPool::connect(&database_url).await.unwrap();
         let address = Address::parse(dragonfly_url, None).unwrap();
         let keys = Keys::new(format!("test-{}:", Uuid::now_v7().simple()));
-        let client =
-            Client::connect(ClientOptions { address: address.clone(), keys: keys.clone(), scope: Scope::Global })
-                .await
-                .unwrap();
+        let client = Client::connect(ClientOptions::new(address.clone(), keys.clone())).await.unwrap();
         Self { store, pool, database_url, dragonfly_url: dragonfly_url.to_owned(), address, keys, client }
     }
 

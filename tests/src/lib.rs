@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod fakes;
 mod fixture;
 mod manners;
+pub mod model;
 mod proxy;
 mod redis_server;
 pub mod resp;

@@ -28,6 +28,17 @@ impl RedisServer {
         Self::launch(program.expect("valkey-server or redis-server on PATH"), all).await
     }
 
+    /// Starts a replica of another server, and waits until it has all that the other has.
+    pub async fn replica_of(other: &Self) -> Self {
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &other.port.to_string()]).await;
+        eventually("a replica in step", async || {
+            let info = replica.connect().await.ask(&["INFO", "replication"]).await.ok()?;
+            info.contains("master_link_status:up").then_some(())
+        })
+        .await;
+        replica
+    }
+
     /// Starts a one-node cluster that has all slots: it refuses commands and scripts that cross hash tags.
     pub async fn cluster() -> Self {
         let server = Self::start(&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]).await;

@@ -8,6 +8,7 @@ use engine::{
     engine::{Engine, Options},
     queue::Queue,
     registry::Registry,
+    retry_budget::RetryLimits,
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 use uuid::Uuid;
@@ -29,6 +30,10 @@ pub struct WorkerOptions {
     pub max_payload_bytes: usize,
     /// How completions are written.
     pub format: Format,
+    /// After how long dead letters are forgotten.
+    pub dead_retention: Option<Duration>,
+    /// How much may be second tries; plenty, so that it delays no test but its own.
+    pub retry_limits: RetryLimits,
 }
 
 impl Default for WorkerOptions {
@@ -40,6 +45,8 @@ impl Default for WorkerOptions {
             drain: Duration::from_secs(10),
             max_payload_bytes: 1 << 20,
             format: Format::MsgPack,
+            dead_retention: None,
+            retry_limits: RetryLimits { ratio: 1.0, per_second: 10_000 },
         }
     }
 }
@@ -78,6 +85,8 @@ impl RunningWorker {
             scope: Scope::Global,
             completion_retention: Duration::from_secs(600),
             settle_batch: 512,
+            dead_retention: options.dead_retention,
+            retry_limits: options.retry_limits,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, starting) = oneshot::channel();

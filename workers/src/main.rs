@@ -7,7 +7,7 @@ use clap::Parser;
 use engine::telemetry::logs;
 use workers::{
     app::App,
-    cli::{Cli, Command, ConfigCommand},
+    cli::{Cli, Command, ConfigCommand, QueuesArgs},
     commands,
     settings::Settings,
 };
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", commands::told(&error));
-            ExitCode::FAILURE
+            ExitCode::from(commands::status(&error))
         }
     }
 }
@@ -48,9 +48,11 @@ async fn run(app: &App, command: Command) -> anyhow::Result<()> {
         Command::Migrate(args) => commands::migrate::run(app, &args).await,
         Command::Enqueue(args) => commands::enqueue::run(app, &args).await,
         Command::Watch(args) => commands::watch::run(app, &args).await,
-        Command::Queues(args) => commands::queues::run(app, args.json).await,
+        Command::Queues(QueuesArgs { command: None, json }) => commands::queues::run(app, json).await,
+        Command::Queues(QueuesArgs { command: Some(command), .. }) => commands::decide::run(app, &command).await,
         Command::Job(args) => commands::job::run(app, args.id, args.json).await,
         Command::Dead(command) => commands::dead::run(app, &command).await,
+        Command::Schedule(command) => commands::schedule::run(app, &command).await,
         Command::Config(ConfigCommand::Show(args)) => {
             commands::config::print(&app.settings, args.json);
             Ok(())

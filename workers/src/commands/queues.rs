@@ -1,6 +1,11 @@
-//! `tripsage queues`: what stands where, at a glance.
+//! `tripsage queues`: what stands where and what is decided, at a glance.
 
-use engine::{broker::sampling, job::QueueName};
+use chrono::{DateTime, Utc};
+use engine::{
+    broker::{policies, sampling},
+    job::QueueName,
+    policy::Policy,
+};
 use serde::Serialize;
 
 use crate::app::App;
@@ -15,6 +20,7 @@ struct Line {
     dead: u64,
     workers: u64,
     oldest_s: f64,
+    policy: Policy,
 }
 
 /// Prints a line a queue.
@@ -24,9 +30,11 @@ struct Line {
 pub async fn run(app: &App, json: bool) -> anyhow::Result<()> {
     let client = app.client().await?;
     let now_ms = client.connection().now_ms().await?;
+    let mut decided = policies(client.connection(), &client.options().keys).await?;
     let mut lines = Vec::new();
     for (queue, tags) in client.queues().await? {
         let mut line = Line {
+            policy: decided.remove(&queue).unwrap_or_default(),
             queue,
             partitions: tags.len(),
             ready: 0,
@@ -62,14 +70,50 @@ fn print(lines: &[Line], json: bool) {
         return;
     }
     println!(
-        "{:<14} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>9}",
+        "{:<14} {:>10} {:>10} {:>10} {:>10} {:>10} {:>8} {:>9}  decided",
         "queue", "partitions", "ready", "running", "delayed", "dead", "workers", "oldest"
     );
     for line in lines {
-        let Line { queue, partitions, ready, in_flight, later, dead, workers, oldest_s } = line;
+        let Line { queue, partitions, ready, in_flight, later, dead, workers, oldest_s, policy } = line;
         println!(
-            "{:<14} {partitions:>10} {ready:>10} {in_flight:>10} {later:>10} {dead:>10} {workers:>8} {oldest_s:>8.1}s",
-            queue.as_str()
+            "{:<14} {partitions:>10} {ready:>10} {in_flight:>10} {later:>10} {dead:>10} {workers:>8} {oldest_s:>8.1}s  {}",
+            queue.as_str(),
+            told(policy)
         );
+    }
+}
+
+/// What is decided about a queue, in words; a dash when nothing is.
+pub fn told(policy: &Policy) -> String {
+    let mut words = Vec::new();
+    if policy.paused {
+        let since =
+            policy.paused_since_ms.and_then(|ms| DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).ok()?));
+        words.push(
+            since.map_or("PAUSED".to_owned(), |since| format!("PAUSED since {}", since.format("%Y-%m-%dT%H:%M:%SZ"))),
+        );
+    }
+    words.extend(policy.closed.then(|| "CLOSED".to_owned()));
+    words.extend(policy.max_depth.map(|depth| format!("at most {depth} jobs")));
+    words.extend(policy.max_bytes.map(|bytes| format!("at most {bytes} bytes")));
+    words.extend(policy.concurrency.map(|n| format!("{n} at once a worker")));
+    words.extend(policy.durability.map(|level| level.to_string()));
+    if words.is_empty() { "–".to_owned() } else { words.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paused_queue_says_since_when() {
+        let policy = Policy {
+            paused: true,
+            paused_since_ms: Some(1_767_225_600_000),
+            concurrency: Some(10),
+            ..Policy::default()
+        };
+        assert_eq!(told(&policy), "PAUSED since 2026-01-01T00:00:00Z, 10 at once a worker");
+        assert_eq!(told(&Policy::default()), "–");
     }
 }

@@ -1,0 +1,4 @@
+drop schema tripsage cascade;
+drop table job_kinds;
+drop table broker_generation;
+drop table job_journal;

@@ -1,0 +1,44 @@
+//! Forgets journaled jobs whose settlement was faster than the commit that accepted them.
+//!
+//! Promise: only rows of jobs that have a result or a dead letter go. Never reads the whole journal at once: page by
+//! page, from the beginning again when the end is reached.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{job::JobId, shutdown::Shutdown, store::Store, telemetry::metrics};
+
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Rows of one page.
+const PAGE: u32 = 5_000;
+
+/// Sweeps the journal.
+pub(crate) struct Sweeper {
+    pub(crate) store: Store,
+}
+
+impl Sweeper {
+    /// Ends when told to stop.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let first = JobId(uuid::Uuid::nil());
+        let mut after = first;
+        let mut ticks = interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
+            match self.store.sweep_journal(after, PAGE).await {
+                Ok((n_swept, last)) => {
+                    after = last.unwrap_or(first);
+                    if n_swept > 0 {
+                        tracing::debug!(n_jobs = n_swept, "forgot journaled jobs that were settled already");
+                    }
+                }
+                Err(error) => {
+                    metrics::role_failed("sweeper");
+                    tracing::warn!(%error, "could not sweep the journal; trying again");
+                }
+            }
+        }
+    }
+}

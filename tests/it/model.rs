@@ -1,0 +1,105 @@
+//! Every order of events, with mishaps anywhere: the service keeps its promises, and a broken one is caught.
+
+use harness::model::{Counterexample, Durability, Property, Service, Sight, State, explore};
+
+use Durability::{Journaled, Memory, Sql};
+
+/// The service keeps every promise with these jobs, whatever goes wrong; gives what was seen.
+fn kept(jobs: &[Durability], n_mishaps: u8, n_failures: u8) -> Vec<Sight> {
+    let explored = explore(Service::Whole, State::new(jobs, n_mishaps, n_failures));
+    let explored = explored.unwrap_or_else(|broken| panic!("{}", broken.trace));
+    println!("{jobs:?}: {} states, {} steps, depth {}", explored.n_states, explored.n_steps, explored.depth);
+    explored.sights
+}
+
+fn assert_seen(seen: &[Sight], wanted: &[Sight]) {
+    for sight in wanted {
+        assert!(seen.contains(sight), "{sight:?} was never seen, only {seen:?}");
+    }
+}
+
+#[test]
+fn three_jobs_of_all_durabilities_survive_any_one_mishap() {
+    let seen = kept(&[Memory, Journaled, Sql], 1, 0);
+    let wanted = [Sight::DoneAfterACrash, Sight::ZombieRefused, Sight::DuplicateResolved, Sight::AddedAgain];
+    assert_seen(&seen, &wanted);
+}
+
+#[test]
+fn two_jobs_survive_any_two_mishaps() {
+    let seen = kept(&[Memory, Journaled], 2, 0);
+    assert_seen(&seen, &[Sight::DeadAfterCrashes, Sight::LostWithTheMemory, Sight::AddedAgain, Sight::ZombieConflicts]);
+}
+
+#[test]
+fn a_job_survives_any_three_mishaps_and_its_own_failures() {
+    let seen = kept(&[Memory], 3, 2);
+    assert_seen(&seen, &[Sight::DeadAfterAttempts, Sight::DeadAfterCrashes, Sight::ZombieRefused]);
+}
+
+#[test]
+fn a_journaled_job_survives_any_two_mishaps_and_its_own_failures() {
+    let seen = kept(&[Journaled], 2, 2);
+    assert_seen(&seen, &[Sight::DeadAfterAttempts, Sight::AddedAgain, Sight::SettledBeforeAccepted]);
+    assert!(!seen.contains(&Sight::LostWithTheMemory), "what is journaled is not lost");
+    let seen = kept(&[Sql], 2, 2);
+    assert_seen(&seen, &[Sight::DeadAfterAttempts, Sight::DoneAfterACrash, Sight::DuplicateResolved]);
+}
+
+/// Ten million steps and more: `cargo test --release -p tripsage-tests --test it model:: -- --ignored`.
+#[test]
+#[ignore = "takes minutes and some gigabytes unless it is optimised; the others cover the same promises"]
+fn more_jobs_survive_more_mishaps() {
+    kept(&[Memory, Journaled, Sql], 1, 1);
+    kept(&[Memory, Journaled], 2, 1);
+    kept(&[Journaled, Sql], 2, 0);
+    kept(&[Journaled], 3, 2);
+    kept(&[Sql], 3, 2);
+}
+
+/// How a service without one of its safeguards is caught.
+fn caught(service: Service, jobs: &[Durability]) -> Counterexample {
+    let broken = explore(service, State::new(jobs, 2, 2)).expect_err("a promise is broken");
+    println!("{}", broken.trace);
+    assert!(broken.trace.lines().count() > broken.actions.len(), "each step has its line");
+    *broken
+}
+
+#[test]
+fn a_settle_script_that_does_not_look_who_owns_is_caught() {
+    assert_eq!(caught(Service::SettlesForOthers, &[Memory]).property, Property::SettlesOwn);
+}
+
+#[test]
+fn an_acknowledgement_before_the_commit_is_caught() {
+    let caught = caught(Service::AcknowledgesFirst, &[Memory]);
+    assert_eq!((caught.property, caught.actions.len()), (Property::CommitsFirst, 5), "{}", caught.trace);
+}
+
+#[test]
+fn effects_that_are_written_twice_are_caught() {
+    assert_eq!(caught(Service::InsertsTwice, &[Memory]).property, Property::WritesOnce);
+}
+
+#[test]
+fn a_worker_that_came_back_and_trusts_its_own_heart_is_caught() {
+    assert_eq!(caught(Service::TrustsTheHeart, &[Memory]).property, Property::AsksWhenLate);
+}
+
+#[test]
+fn a_claim_from_a_healthy_worker_is_caught() {
+    assert_eq!(caught(Service::ClaimsFromTheLiving, &[Memory]).property, Property::ClaimsFromTheDead);
+}
+
+#[test]
+fn a_relay_that_marks_with_a_later_generation_is_caught() {
+    let caught = caught(Service::MarksLate, &[Journaled]);
+    assert_eq!(caught.property, Property::SettlesAll, "{}", caught.trace);
+}
+
+#[test]
+fn a_job_that_ends_both_done_and_dead_is_caught() {
+    for service in [Service::BuriesTheDone, Service::LeavesTheBuried] {
+        assert_eq!(caught(service, &[Memory]).property, Property::KeepsOnce);
+    }
+}
