@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use engine::{
     broker::{Address, register},
-    client::{Client, ClientOptions},
+    client::{Client, ClientOptions, Guarantees},
     keys::Keys,
     partition::{Tag, tags},
+    policy::Durability,
     store::Store,
 };
 use fred::{
@@ -18,7 +19,7 @@ use fred::{
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use crate::{noop, worker};
+use crate::{noop, process::Worker, worker};
 
 /// Where the servers are.
 #[derive(Clone)]
@@ -106,11 +107,29 @@ impl Corner {
         let wanted = tags(&noop::QUEUE, n_partitions, worker::SERVER_THREADS);
         let partitions = register(client.connection(), &keys, &noop::QUEUE, &wanted).await?;
         let mut postgres = PgConnection::connect(&scratch.url).await?;
-        run(&mut postgres, "truncate job_results".to_owned()).await?;
+        run(&mut postgres, "truncate job_results, job_journal".to_owned()).await?;
         run(&mut postgres, "checkpoint".to_owned()).await.ok(); // only a superuser may
         let (dragonfly_url, database_url) = (servers.dragonfly_url.clone(), scratch.url.clone());
         let plain = plain(&dragonfly_url).await?;
         Ok(Self { dragonfly_url, database_url, keys, client, plain, postgres, partitions })
+    }
+
+    /// From now on its jobs are journaled: accepted by a committed row in Postgres.
+    pub(crate) async fn journal(&mut self) -> anyhow::Result<()> {
+        // The first worker on these keys begins a new generation of memory; what was enqueued before would count as lost.
+        Worker::start(self, 1).await?.stop().await?;
+        let guarantees = Guarantees { durability: Durability::Journaled, ..Guarantees::default() };
+        let options = ClientOptions { guarantees, ..self.client.options().clone() };
+        let store = Store::connect(&worker::database(&self.database_url)).await?;
+        self.client = Client::connect(options).await?.with_journal(store);
+        Ok(())
+    }
+
+    /// Rows of the journal: jobs that are accepted and not settled.
+    pub(crate) async fn n_journaled(&mut self) -> anyhow::Result<usize> {
+        let query = sqlx::query_scalar("select count(*) from job_journal");
+        let journaled: i64 = query.fetch_one(&mut self.postgres).await?;
+        Ok(usize::try_from(journaled)?)
     }
 
     /// How many jobs have been settled: the partitions' own counts of completions.
@@ -187,9 +206,9 @@ impl Corner {
         Ok(())
     }
 
-    /// Empties the table of results.
-    pub(crate) async fn forget_results(&mut self) -> anyhow::Result<()> {
-        run(&mut self.postgres, "truncate job_results".to_owned()).await
+    /// Empties the tables of results and of journaled jobs.
+    pub(crate) async fn forget_rows(&mut self) -> anyhow::Result<()> {
+        run(&mut self.postgres, "truncate job_results, job_journal".to_owned()).await
     }
 
     /// Deletes its keys.

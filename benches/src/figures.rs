@@ -24,7 +24,7 @@ pub(crate) struct Row {
 /// Name of the samples, what they are, unit, name in the JSON line.
 type Named = (&'static str, &'static str, &'static str, &'static str);
 
-const FIGURES: [Named; 36] = [
+const FIGURES: [Named; 40] = [
     ("cycle", "raw cycle: add, read, acknowledge, delete; one stream", "jobs/s", "raw_cycle_per_s"),
     ("xadd", "raw XADD, pipelined, bare socket", "/s", "raw_xadd_per_s"),
     ("xadd_client", "raw XADD, pipelined, plain client", "/s", "client_xadd_per_s"),
@@ -34,6 +34,9 @@ const FIGURES: [Named; 36] = [
     ("copy_5000", "Postgres alone: COPY of 5,000 results", "rows/s", "copy_5000_rows_per_s"),
     ("enqueue_bulk", "enqueue, bulk", "jobs/s", "enqueue_bulk_per_s"),
     ("enqueue_single", "enqueue, each awaited", "jobs/s", "enqueue_single_per_s"),
+    ("enqueue_dedup", "enqueue, bulk, each with a dedup key", "jobs/s", "enqueue_dedup_per_s"),
+    ("enqueue_journaled", "enqueue, bulk, journaled", "jobs/s", "enqueue_journaled_per_s"),
+    ("enqueue_sql", "enqueue in SQL, 500 a transaction", "jobs/s", "enqueue_sql_per_s"),
     ("enqueue_delayed", "enqueue, delayed, bulk", "jobs/s", "enqueue_delayed_per_s"),
     ("drain", "drain, result committed", "jobs/s", "drain_jobs_per_s"),
     ("drain_1k", "drain, payload of 1 KiB", "jobs/s", "drain_1k_jobs_per_s"),
@@ -41,6 +44,7 @@ const FIGURES: [Named; 36] = [
     ("drain_1ms", "drain, handler of 1 ms", "jobs/s", "drain_1ms_jobs_per_s"),
     ("drain_20ms", "drain, handler of 20 ms", "jobs/s", "drain_20ms_jobs_per_s"),
     ("drain_two", "drain, two workers, two partitions", "jobs/s", "drain_two_jobs_per_s"),
+    ("drain_journaled", "drain, journaled", "jobs/s", "drain_journaled_jobs_per_s"),
     ("retries", "retry storm: each job fails once", "jobs/s", "retries_jobs_per_s"),
     ("cpu_a_job", "worker's processor time a job", "µs", "cpu_us_a_job"),
     ("latency_start_p50", "submission → handler start at 500/s, p50", "ms", "start_p50_ms"),
@@ -72,13 +76,16 @@ const OF_PEERS: [Named; 4] = [
 ];
 
 /// Name in the JSON line, what is divided by what.
-const RATIOS: [(&str, &str, &str); 10] = [
+const RATIOS: [(&str, &str, &str); 13] = [
     ("drain_committed_to_unnest", "drain", "unnest"),
     ("drain_committed_to_cycle", "drain", "cycle"),
     ("drain_committed_to_awa", "drain", "best_awa_drain"),
     ("drain_committed_to_bullmq", "drain", "peer_bullmq_drain"),
     ("enqueue_bulk_to_xadd", "enqueue_bulk", "xadd"),
     ("enqueue_single_to_xadd", "enqueue_single", "xadd_awaited"),
+    ("enqueue_dedup_to_xadd", "enqueue_dedup", "xadd"),
+    ("enqueue_journaled_to_unnest", "enqueue_journaled", "unnest"),
+    ("drain_journaled_to_memory", "drain_journaled", "drain"),
     ("start_p50_peer_to_ours", "best_peer_p50", "latency_start_p50"),
     ("start_p99_peer_to_ours", "best_peer_p99", "latency_start_p99"),
     ("drain_deep_to_short", "drain_deep", "drain_short"),
@@ -107,12 +114,15 @@ impl Target {
     }
 }
 
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 18] = [
     ("drain_committed_to_unnest", Target::AtLeast(0.5)),
     ("drain_committed_to_awa", Target::AtLeast(5.0)),
     ("drain_committed_to_bullmq", Target::AtLeast(2.0)),
     ("enqueue_bulk_to_xadd", Target::AtLeast(0.5)),
     ("enqueue_single_to_xadd", Target::AtLeast(0.7)),
+    ("enqueue_dedup_to_xadd", Target::AtLeast(0.25)),
+    ("enqueue_journaled_to_unnest", Target::AtLeast(0.5)),
+    ("drain_journaled_to_memory", Target::AtLeast(0.5)),
     ("start_p50_peer_to_ours", Target::AtLeast(1.0)),
     ("start_p99_peer_to_ours", Target::AtLeast(1.0)),
     ("drain_deep_to_short", Target::AtLeast(0.9)),

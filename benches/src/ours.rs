@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use engine::client::Submission;
+use engine::{
+    client::Submission,
+    dedup::{Dedup, Mode},
+    handler::Job as _,
+};
 
 use crate::{
     corner::Corner,
@@ -54,6 +58,43 @@ pub(crate) async fn enqueue_bulk(corner: &Corner, load: &Load) -> anyhow::Result
     Ok(rate)
 }
 
+/// Jobs submitted per second in bulk, each with a dedup key that no other has.
+pub(crate) async fn enqueue_dedup(corner: &Corner, n_jobs: usize) -> anyhow::Result<f64> {
+    let before = corner.n_waiting().await?;
+    let begun = Instant::now();
+    for first in (0..n_jobs).step_by(BULK) {
+        let mut submissions = noop::submissions(BULK.min(n_jobs - first), noop::SMALL)?;
+        for (place, submission) in submissions.iter_mut().enumerate() {
+            let window_ms = u64::try_from(FAR.as_millis())?;
+            let dedup = Dedup { key: format!("bench-{}", first + place), window_ms, mode: Mode::Reject };
+            submission.envelope.options.dedup = Some(dedup);
+        }
+        corner.client.submit_all(submissions).await?;
+    }
+    let rate = per_second(n_jobs, begun.elapsed());
+    let waiting = corner.n_waiting().await? - before;
+    ensure!(waiting == n_jobs as u64, "{n_jobs} jobs were submitted and {waiting} wait");
+    Ok(rate)
+}
+
+const ENQUEUE: &str = "\
+select count(tripsage.enqueue($1, jsonb_build_object('n', n, 'pad', repeat('x', $2)))) from generate_series(1, $3) as n";
+
+/// Jobs accepted per second by the function in SQL, 500 a transaction, over one connection.
+pub(crate) async fn enqueue_in_sql(corner: &mut Corner, n_jobs: usize) -> anyhow::Result<f64> {
+    const CALLS: usize = 500;
+    let begun = Instant::now();
+    for first in (0..n_jobs).step_by(CALLS) {
+        let enqueue = sqlx::query(ENQUEUE).bind(noop::Noop::KIND).bind(i32::try_from(noop::SMALL)?);
+        let n_calls = i32::try_from(CALLS.min(n_jobs - first))?;
+        enqueue.bind(n_calls).execute(&mut corner.postgres).await?;
+    }
+    let rate = per_second(n_jobs, begun.elapsed());
+    let journaled = corner.n_journaled().await?;
+    ensure!(journaled == n_jobs, "{n_jobs} jobs were enqueued and {journaled} are in the journal");
+    Ok(rate)
+}
+
 /// Jobs submitted per second in bulk that are due tomorrow.
 pub(crate) async fn enqueue_delayed(corner: &Corner, n_jobs: usize) -> anyhow::Result<f64> {
     let begun = Instant::now();
@@ -88,9 +129,14 @@ pub(crate) struct Drained {
     pub(crate) cpu_us: f64,
 }
 
-/// Drains jobs that wait already.
+/// Enqueues jobs, then drains them.
 pub(crate) async fn drain(corner: &mut Corner, load: &Load) -> anyhow::Result<Drained> {
     enqueue_bulk(corner, load).await?;
+    drain_waiting(corner, load).await
+}
+
+/// Drains those that were enqueued just now.
+pub(crate) async fn drain_waiting(corner: &mut Corner, load: &Load) -> anyhow::Result<Drained> {
     let starting = (0..load.n_workers).map(|_| Worker::start(corner, load.n_partitions));
     let workers = futures::future::try_join_all(starting).await?;
     let (first, begun) = corner.until_settled(1).await?;

@@ -152,12 +152,13 @@ fn waits(report: &Report) -> Vec<Bar> {
 }
 
 fn limits(report: &Report) -> Vec<Bar> {
-    const KEYS: [(&str, &str, bool); 10] = [
+    const KEYS: [(&str, &str, bool); 11] = [
         ("drain_jobs_per_s", "drain, result committed", true),
         ("drain_1k_jobs_per_s", "drain, 1 KiB", true),
         ("drain_32k_jobs_per_s", "drain, 32 KiB", true),
         ("drain_1ms_jobs_per_s", "drain, handler of 1 ms", true),
         ("drain_20ms_jobs_per_s", "drain, handler of 20 ms", true),
+        ("drain_journaled_jobs_per_s", "drain, journaled", true),
         ("retries_jobs_per_s", "drain, each job fails once", true),
         ("unnest_rows_per_s", "Postgres, UNNEST by 500", false),
         ("copy_500_rows_per_s", "Postgres, COPY by 500", false),

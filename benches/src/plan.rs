@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 /// The measures by name, in the order of a round.
-pub(crate) const MEASURES: [&str; 26] = [
+pub(crate) const MEASURES: [&str; 27] = [
     "cycle",
     "xadd",
     "xadd_awaited",
@@ -13,6 +13,7 @@ pub(crate) const MEASURES: [&str; 26] = [
     "copy",
     "enqueue",
     "delayed",
+    "journaled",
     "drain",
     "drain_1k",
     "drain_32k",

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::{
     copy,
@@ -92,12 +92,25 @@ impl Run<'_> {
             "unnest" => samples.add(measure, limits::unnest(corner, LONGER * n_jobs).await?),
             "copy" => {
                 samples.add("copy_500", copy::copy(corner, LONGER * n_jobs, 500).await?);
-                corner.forget_results().await?;
+                corner.forget_rows().await?;
                 samples.add("copy_5000", copy::copy(corner, LONGER * n_jobs, 5_000).await?);
             }
             "enqueue" => {
                 samples.add("enqueue_single", ours::enqueue_single(corner, n_single).await?);
                 samples.add("enqueue_bulk", ours::enqueue_bulk(corner, &Load::small(n_jobs)).await?);
+                samples.add("enqueue_dedup", ours::enqueue_dedup(corner, n_jobs).await?);
+            }
+            "journaled" => {
+                corner.journal().await?;
+                samples.add("enqueue_sql", ours::enqueue_in_sql(corner, n_jobs / 3).await?);
+                corner.forget_rows().await?;
+                let load = Load::small(n_jobs);
+                samples.add("enqueue_journaled", ours::enqueue_bulk(corner, &load).await?);
+                samples.add("drain_journaled", ours::drain_waiting(corner, &load).await?.jobs_per_s);
+                ensure!(
+                    corner.n_journaled().await? == 0,
+                    "jobs are settled, and rows of theirs are left in the journal"
+                );
             }
             "delayed" => samples.add("enqueue_delayed", ours::enqueue_delayed(corner, n_jobs).await?),
             "latency" | "latency_half" | "latency_idle" => self.latency(measure, corner, samples).await?,
