@@ -69,7 +69,7 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         Err(error) => return unread("unreadable", error.to_string()),
     };
     let queued_ms = entry.id.ms();
-    let delivery = Delivery {
+    let mut delivery = Delivery {
         holding: Arc::clone(holding),
         held,
         n_crashes: entry.n_crashes,
@@ -78,6 +78,10 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         unreadable: None,
     };
     let admitted = judge(&delivery, registry, (limits, now_ms), refuse);
+    if let Admitted::Run(handler, _) = &admitted {
+        // The same name, known for good: what is made of it later need not copy it.
+        delivery.envelope.kind = handler.spec().kind.clone();
+    }
     (delivery, admitted)
 }
 

@@ -41,6 +41,7 @@ use crate::{
     shutdown::Shutdown,
     slots::Slots,
     store::Store,
+    telemetry::metrics::JobMeters,
 };
 
 /// How a worker works.
@@ -156,7 +157,7 @@ impl Engine {
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
         for queue in self.options.queues.clone() {
             let slots = Slots::new(queue.concurrency);
-            let executor = self.start_queue(&slots, &clock, (registry, context, store));
+            let executor = self.start_queue(&queue.name, &slots, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
             registered.push((queue.name.clone(), tags.clone()));
@@ -185,6 +186,7 @@ impl Engine {
 
     fn start_queue<C: Send + Sync + 'static>(
         &self,
+        queue: &QueueName,
         slots: &Slots,
         clock: &Arc<ServerClock>,
         (registry, context, store): (&Arc<Registry<C>>, &Arc<C>, &Store),
@@ -216,6 +218,7 @@ impl Engine {
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
             shutdown: self.intake.clone(),
+            meters: JobMeters::new(queue, registry.specs().iter().map(|spec| &spec.kind)),
         });
         let limits = Limits { max_payload_bytes: options.max_payload_bytes, max_crashes: options.max_crashes, worker };
         Executor::start(runner, Arc::clone(registry), limits, store.clone())

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     broker::{Finish, SettleContext, Settling, Verb, with_lane},
-    completion::{Completion, write_open},
+    completion::Ending,
     handler::Produced,
     keys::Keys,
     letter::Letter,
@@ -16,17 +16,17 @@ use crate::{
 };
 
 /// The row of a job that is done.
-pub(super) fn result_row(settlement: &Settlement, worker: &str) -> Option<ResultRow> {
+pub(super) fn result_row<'a>(settlement: &'a Settlement, worker: &'a str) -> Option<ResultRow<'a>> {
     let Verdict::Done(produced) = &settlement.verdict else { return None };
     let delivery = &settlement.delivery;
     Some(ResultRow {
         id: delivery.envelope.id,
-        queue: delivery.holding.partition.queue.to_string(),
-        kind: delivery.envelope.kind.to_string(),
-        user_id: delivery.envelope.options.user_id.clone(),
+        queue: delivery.holding.partition.queue.as_str(),
+        kind: delivery.envelope.kind.as_str(),
+        user_id: delivery.envelope.options.user_id.as_deref(),
         attempt: delivery.attempt(),
-        result: produced.result.clone(),
-        worker: worker.to_owned(),
+        result: &produced.result,
+        worker,
         timings: settlement.timings,
     })
 }
@@ -86,8 +86,7 @@ pub(super) fn settling(
         Verdict::Snooze(delay) => Verb::Later(*delay, with_lane(delivery.held.priority, &as_it_came(delivery))),
         Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
     };
-    let finish = completion(settlement, context)
-        .map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
+    let finish = ending(settlement, context).map(|ending| finish(ending, delivery, (context, keys), inline_result_bytes));
     Settling { held: delivery.held.clone(), id: delivery.envelope.id, verb, finish, n_crashes: delivery.n_crashes }
 }
 
@@ -102,34 +101,33 @@ fn as_it_came(delivery: &Delivery) -> Bytes {
     delivery.unreadable.clone().unwrap_or_else(|| delivery.envelope.write())
 }
 
-fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Completion> {
+fn ending<'a>(settlement: &'a Settlement, context: &'a SettleContext) -> Option<Ending<'a>> {
     let Settlement { delivery, verdict, timings, .. } = settlement;
     let (status, attempt, result, error) = match verdict {
-        Verdict::Done(Produced { result, .. }) => (Status::Done, delivery.attempt(), Some(result.clone()), None),
-        Verdict::Known(StoredResult { status, attempt, result, .. }) => (*status, *attempt, Some(result.clone()), None),
-        Verdict::Dead(status, error) => (*status, error.attempt, None, Some(error.clone())),
+        Verdict::Done(Produced { result, .. }) => (Status::Done, delivery.attempt(), Some(result), None),
+        Verdict::Known(StoredResult { status, attempt, result, .. }) => (*status, *attempt, Some(result), None),
+        Verdict::Dead(status, error) => (*status, error.attempt, None, Some(error)),
         Verdict::Retry(..) | Verdict::Snooze(_) => return None,
     };
     let (timings, worker) = match verdict {
-        Verdict::Known(stored) => (stored.timings, stored.worker.clone()),
-        _ => (*timings, context.consumer.clone()),
+        Verdict::Known(stored) => (stored.timings, &*stored.worker),
+        _ => (*timings, &*context.consumer),
     };
-    let options = &delivery.envelope.options;
-    Some(Completion {
-        id: delivery.envelope.id,
-        kind: delivery.envelope.kind.clone(),
-        queue: delivery.holding.partition.queue.clone(),
+    let Delivery { envelope, holding, .. } = delivery;
+    Some(Ending {
+        id: envelope.id,
+        kind: &envelope.kind,
+        queue: &holding.partition.queue,
         status,
         attempt,
         result,
         result_ref: None,
         error,
         timings,
-        user_id: options.user_id.clone(),
+        user_id: envelope.options.user_id.as_deref(),
         worker,
-        traceparent: options.traceparent.clone(),
-        partition: delivery.holding.partition.tag.to_string(),
-        seq: 0,
+        traceparent: envelope.options.traceparent.as_deref(),
+        partition: holding.partition.tag.as_str(),
     })
 }
 
@@ -137,25 +135,18 @@ fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Comple
 const OVERHEAD_BYTES: usize = 1_024;
 
 fn finish(
-    completion: &Completion,
+    ending: Ending<'_>,
     delivery: &Delivery,
     (context, keys): (&SettleContext, &Keys),
     inline_result_bytes: usize,
 ) -> Finish {
-    let mut open = write_open(completion, context.format);
-    if open.len() > inline_result_bytes + OVERHEAD_BYTES && completion.result.is_some() {
-        let referred = Completion {
-            result: None,
-            result_ref: Some(format!("job_results/{}", completion.id)),
-            ..completion.clone()
-        };
-        open = write_open(&referred, context.format);
+    let kind_channel = keys.kind_channel(ending.kind);
+    let mut open = ending.write_open(context.format);
+    if open.len() > inline_result_bytes + OVERHEAD_BYTES && ending.result.is_some() {
+        let result_ref = Some(format!("job_results/{}", ending.id));
+        open = Ending { result: None, result_ref, ..ending }.write_open(context.format);
     }
-    Finish {
-        open: Bytes::from(open),
-        kind_channel: keys.kind_channel(&completion.kind),
-        further: further(delivery, keys),
-    }
+    Finish { open: Bytes::from(open), kind_channel, further: further(delivery, keys) }
 }
 
 /// The channels that the submitter asked for. A name with white space could not be told from two.
