@@ -53,6 +53,7 @@ use crate::{
     slots::Slots,
     store::Store,
     sweeper::Sweeper,
+    telemetry::metrics::JobMeters,
     ticker::Ticker,
 };
 
@@ -200,7 +201,7 @@ impl Engine {
                 gate: Arc::clone(&gate),
                 cancellations: Arc::clone(&cancellations),
             };
-            let executor = self.start_queue(&ways, &clock, (registry, context, store));
+            let executor = self.start_queue(&queue.name, &ways, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
             registered.push(Registered { queue: queue.name.clone(), tags: tags.clone(), gate });
@@ -277,6 +278,7 @@ impl Engine {
 
     fn start_queue<C: Send + Sync + 'static>(
         &self,
+        queue: &QueueName,
         ways: &Ways,
         clock: &Arc<ServerClock>,
         (registry, context, store): (&Arc<Registry<C>>, &Arc<C>, &Store),
@@ -316,6 +318,7 @@ impl Engine {
             worker: Arc::clone(&worker),
             budget,
             shutdown: self.intake.clone(),
+            meters: JobMeters::new(queue, registry.specs().iter().map(|spec| &spec.kind)),
         });
         let limits = Limits { max_payload_bytes: options.max_payload_bytes, max_crashes: options.max_crashes, worker };
         Executor::start(runner, Arc::clone(registry), limits, store.clone())

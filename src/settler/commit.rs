@@ -214,7 +214,7 @@ fn needs_commit(settlement: &Settlement) -> bool {
 /// one that was cancelled is swept.
 fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
     let envelope = &settlement.delivery.envelope;
-    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    let for_good = matches!(settlement.verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
     (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 
