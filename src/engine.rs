@@ -138,6 +138,9 @@ struct Ways {
     cancellations: Arc<Cancellations>,
 }
 
+/// How often goodbye is said while running handlers end.
+const GOODBYE: Duration = Duration::from_millis(250);
+
 /// After the drain deadline: how long settlers may still try.
 const LAST_TRIES: Duration = Duration::from_secs(3);
 
@@ -352,6 +355,7 @@ impl Engine {
             () = self.intake.finished() => {}
             () = tokio::time::sleep(self.options.drain) => self.cut_short("the drain deadline passed").await,
             () = hurry => self.cut_short("told a second time").await,
+            () = self.keep_saying_goodbye() => {}
         }
         self.say_goodbye().await;
         // The executors are gone, and with them the settlers' senders: they settle what is left, then end.
@@ -370,6 +374,14 @@ impl Engine {
         );
         drop(tokio::time::timeout(LAST_TRIES, self.connection.close()).await);
         tracing::info!("stopped");
+    }
+
+    /// Deliveries are handed back as reads come home and batches are given up: others are to look again and again.
+    async fn keep_saying_goodbye(&self) {
+        loop {
+            tokio::time::sleep(GOODBYE).await;
+            self.say_goodbye().await;
+        }
     }
 
     async fn cut_short(&self, why: &'static str) {

@@ -43,7 +43,7 @@ pub use self::{
     generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
     keyspace::Expiring,
-    partition::{Entry, EntryId, Partition},
+    partition::{Deaths, Entry, EntryId, Partition},
     promote::Promoted,
     pubsub::{Message, Publisher, Scope, Subscriber},
     reclaim::Reclaimed,

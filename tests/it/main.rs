@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic")]
 
 mod cache;
+mod chaos;
 mod cli;
 mod control;
 mod dead;

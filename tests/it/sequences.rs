@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use engine::{
     broker::{
-        Door, Due, Enqueue, Enqueued, Entry, Held, Partition, Scope, SettleContext, Settled, Settling, Submitter, Verb,
+        Deaths, Door, Due, Enqueue, Enqueued, Entry, Held, Partition, Scope, SettleContext, Settled, Settling,
+        Submitter, Verb,
     },
     completion::Format,
     job::{JobId, Priority, QueueName},
@@ -41,8 +42,8 @@ for i = 1, #later do tell('later', 0, later[i], redis.call('HGET', KEYS[5], late
 tell('kept', 0, redis.call('HLEN', KEYS[5]), '')
 local dead = redis.call('XRANGE', KEYS[7], '-', '+')
 for i = 1, #dead do tell('dead', 0, dead[i][1], dead[i][2][2]) end
-local alone = redis.call('HGETALL', KEYS[6])
-for i = 1, #alone, 2 do tell('alone', 0, alone[i], alone[i + 1]) end
+local noted = redis.call('HGETALL', KEYS[6])
+for i = 1, #noted, 2 do tell('noted', 0, noted[i], noted[i + 1]) end
 return table.concat(lines, '\\n')";
 
 #[derive(Clone, Debug)]
@@ -108,8 +109,8 @@ struct Reference {
     due: Vec<JobId>,
     /// Every delivery that was ever made.
     deliveries: Vec<(JobId, Held)>,
-    /// How often an entry began to run alone.
-    alone: BTreeMap<String, u32>,
+    /// How often an entry's worker died beside others, in thousands, and how often it began to run alone.
+    noted: BTreeMap<String, u32>,
     beating: [bool; 3],
 }
 
@@ -148,7 +149,7 @@ struct Seen {
     entries: BTreeMap<String, JobId>,
     /// Ready jobs in the order in which they are to be taken.
     ready: Vec<JobId>,
-    alone: BTreeMap<String, u32>,
+    noted: BTreeMap<String, u32>,
 }
 
 impl Seen {
@@ -167,8 +168,8 @@ impl Seen {
                     assert!(seen.jobs.insert(id, Place::Pending(lane, value.to_owned())).is_some());
                     continue;
                 }
-                "alone" => {
-                    seen.alone.insert(key.to_owned(), value.parse().unwrap());
+                "noted" => {
+                    seen.noted.insert(key.to_owned(), value.parse().unwrap());
                     continue;
                 }
                 _ => {
@@ -250,7 +251,7 @@ impl Corner {
         }
         self.look().await;
         assert_eq!(self.seen.jobs, self.reference.jobs, "after {step:?}");
-        assert_eq!(self.seen.alone, self.reference.alone, "after {step:?}");
+        assert_eq!(self.seen.noted, self.reference.noted, "after {step:?}");
     }
 
     /// All that is due, and nothing else; the clock may have to move on by a millisecond.
@@ -319,7 +320,7 @@ impl Corner {
             let owned = self.reference.owner(id, &held, &self.seen) == Some(by);
             assert_eq!(settled, if owned { Settled::Done } else { Settled::NotOwned });
             if owned {
-                self.reference.alone.remove(&held_name(&held));
+                self.reference.noted.remove(&held_name(&held));
                 self.end(id, held.priority, verdict);
             }
         }
@@ -355,22 +356,25 @@ impl Corner {
         let entry = engine::broker::EntryId(Bytes::from(entry.to_owned()));
         let held = Held { priority: Priority::from_lane(lane.parse().unwrap()), entry };
         self.partition.begin_alone(&held).await.unwrap();
-        *self.reference.alone.entry(name).or_default() += 1;
+        *self.reference.noted.entry(name).or_default() += 1;
     }
 
     /// All that nobody holds whose heart beats, and nothing else.
     async fn reclaim(&mut self, by: &str) {
         let claimed = self.partition.reclaim(by, HOUR, ALL).await.unwrap();
-        let mut wanted: BTreeMap<JobId, u32> = BTreeMap::new();
+        let mut wanted: BTreeMap<JobId, Deaths> = BTreeMap::new();
         for (name, id) in &self.seen.entries {
             let Some(Place::Pending(_, owner)) = self.reference.jobs.get(id) else { continue };
             if owner != by && !self.reference.beats(owner) {
-                let n_alone = self.reference.alone.get(name).copied().unwrap_or_default();
-                let suspected = owner != engine::keys::RELEASED || n_alone > 0;
-                wanted.insert(*id, if suspected { 1 + n_alone } else { 0 });
+                let mut noted = self.reference.noted.get(name).copied().unwrap_or_default();
+                if owner != engine::keys::RELEASED && noted % 1_000 == 0 {
+                    noted += 1_000;
+                    self.reference.noted.insert(name.clone(), noted);
+                }
+                wanted.insert(*id, Deaths { in_company: noted / 1_000, alone: noted % 1_000 });
             }
         }
-        let got: BTreeMap<JobId, u32> = claimed.iter().map(|entry| (job(entry), entry.n_crashes)).collect();
+        let got: BTreeMap<JobId, Deaths> = claimed.iter().map(|entry| (job(entry), entry.deaths)).collect();
         assert_eq!(got, wanted);
         self.receive(by, &claimed);
     }

@@ -102,7 +102,7 @@ pub fn database(url: &str) -> Database {
 }
 
 /// A database copied from one that is migrated once a run.
-async fn fresh_database() -> String {
+pub(crate) async fn fresh_database() -> String {
     let template = TEMPLATE.get_or_init(make_template).await;
     let name = format!("test_{}", Uuid::now_v7().simple());
     let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
@@ -134,6 +134,6 @@ fn with_database(name: &str) -> String {
     url.into()
 }
 
-fn rustls_provider() -> Result<(), ()> {
+pub(crate) fn rustls_provider() -> Result<(), ()> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().map_err(drop)
 }

@@ -59,6 +59,16 @@ impl RedisServer {
         Some(Self::launch(on_path("dragonfly")?, all).await)
     }
 
+    /// Starts what the service itself runs on where there is one, so that it can be killed and started again: with
+    /// nothing, or from the snapshot that it was told to save.
+    pub async fn for_faults() -> Self {
+        let Some(program) = on_path("dragonfly") else { return Self::start(&[]).await };
+        let options =
+            ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename=dump", "--dir=."];
+        let all = options.into_iter().chain(["--version_check=false"]).map(str::to_owned).collect();
+        Self::launch(program, all).await
+    }
+
     async fn launch(program: PathBuf, options: Vec<String>) -> Self {
         let port = free_port();
         let folder = std::env::temp_dir().join(format!("tripsage-test-{}-{port}", std::process::id()));
