@@ -63,9 +63,9 @@ async fn an_owner_whose_lease_ran_out_settles_nothing() {
 fn dead(id: JobId) -> DeadRow {
     DeadRow {
         id,
-        queue: "toys",
+        queue: "toys".to_owned(),
         partition: "toys~0".to_owned(),
-        kind: "toy.echo",
+        kind: "toy.echo".to_owned(),
         user_id: None,
         status: "dead",
         class: "error".to_owned(),
@@ -79,8 +79,8 @@ fn dead(id: JobId) -> DeadRow {
 fn done(id: JobId) -> ResultRow<'static> {
     ResultRow {
         id,
-        queue: "toys".to_owned(),
-        kind: "toy.echo".to_owned(),
+        queue: "toys",
+        kind: "toy.echo",
         user_id: None,
         attempt: 1,
         result: &serde_json::Value::Null,
