@@ -1,7 +1,7 @@
 //! What an operator does with dead letters: put them back to work, or forget them.
 //!
-//! Promise: a letter leaves the stream only in the step that puts its job back, or by an explicit purge;
-//! there is no cap and no retention that acts unseen. The streams in Dragonfly decide; what they lost with their
+//! Promise: a letter leaves the stream only in the step that puts its job back, by an explicit purge, or by the retention
+//! that an operator set, which counts and logs what it forgets; there is no cap. The streams in Dragonfly decide; what they lost with their
 //! memory is taken from the mirror in Postgres, and goes back to work through the journal.
 
 use std::{collections::HashSet, time::Duration};

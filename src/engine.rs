@@ -9,7 +9,11 @@
 //! 4. settlers settle what came of them, then end;
 //! 5. hearts stop, connections close.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -24,6 +28,7 @@ use crate::{
     completion::Format,
     consumer::Consumer,
     executor::Executor,
+    expirer::Expirer,
     gate::Gate,
     heart::Heart,
     holding::Holding,
@@ -38,13 +43,16 @@ use crate::{
     registrar::{Registered, Registrar, first_policies},
     registry::Registry,
     relay::Relay,
+    retry_budget::{RetryBudget, RetryLimits},
     runner::Runner,
     sampler::Sampler,
+    settlement::SharedBudget,
     settler::{Lane, Settler},
     shutdown::Shutdown,
     slots::Slots,
     store::Store,
     sweeper::Sweeper,
+    ticker::Ticker,
 };
 
 /// How a worker works.
@@ -78,6 +86,10 @@ pub struct Options {
     pub completion_retention: Duration,
     /// The most jobs a settlement.
     pub settle_batch: usize,
+    /// After how long dead letters are forgotten; none keeps them.
+    pub dead_retention: Option<Duration>,
+    /// How much of each queue's work may be second tries.
+    pub retry_limits: RetryLimits,
 }
 
 /// Why a worker cannot start.
@@ -125,6 +137,9 @@ struct Ways {
     gate: Arc<Gate>,
     cancellations: Arc<Cancellations>,
 }
+
+/// How often goodbye is said while running handlers end.
+const GOODBYE: Duration = Duration::from_millis(250);
 
 /// After the drain deadline: how long settlers may still try.
 const LAST_TRIES: Duration = Duration::from_secs(3);
@@ -185,9 +200,12 @@ impl Engine {
                 self.holdings.push(holding);
             }
         }
-        let queues = registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect();
-        self.start_journal(registry, store, queues);
         let gates = registered.iter().map(|known| (known.queue.clone(), Arc::clone(&known.gate))).collect();
+        self.start_journal(
+            registry,
+            store,
+            registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect(),
+        );
         let registrar = Registrar {
             connection: self.connection.clone(),
             keys: self.options.keys.clone(),
@@ -199,11 +217,18 @@ impl Engine {
         drop(self.intake.spawn(registrar.run(self.intake.clone())));
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
-        drop(
-            self.intake.spawn(Listener { subscriber, goodbyes: said, decided, cancellations }.run(self.intake.clone())),
-        );
-        let (connection, store) = (self.connection.clone(), store.clone());
-        let sampler = Sampler { connection, store, clock, partitions: sampled, gates };
+        let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
+        let holdings = self.holdings.iter().map(by_tag).collect();
+        let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings };
+        drop(self.intake.spawn(listener.run(self.intake.clone())));
+        let sampler = Sampler {
+            connection: self.connection.clone(),
+            store: store.clone(),
+            clock,
+            format: self.options.completion_format,
+            partitions: sampled,
+            gates,
+        };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
     }
@@ -229,6 +254,12 @@ impl Engine {
             self.intake.spawn(Relay::new(connection, keys, self.options.scope, store.clone()).run(self.intake.clone())),
         );
         drop(self.intake.spawn(Sweeper { store: store.clone() }.run(self.intake.clone())));
+        if let Some(retention) = self.options.dead_retention {
+            let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+            let expirer = Expirer { connection, keys, store: store.clone(), retention };
+            drop(self.intake.spawn(expirer.run(self.intake.clone())));
+        }
+        drop(self.intake.spawn(Ticker { store: store.clone() }.run(self.intake.clone())));
     }
 
     fn start_queue<C: Send + Sync + 'static>(
@@ -240,6 +271,8 @@ impl Engine {
         let options = &self.options;
         let worker: Arc<str> = Arc::from(options.worker.as_str());
         let (sender, outcomes) = mpsc::channel(2 * options.settle_batch);
+        let budget = RetryBudget::new(options.retry_limits, clock.now_ms());
+        let budget = Arc::new(SharedBudget(Mutex::new(budget)));
         let lane = Arc::new(Lane {
             registry: Arc::clone(registry),
             store: store.clone(),
@@ -254,6 +287,7 @@ impl Engine {
             lease: options.lease,
             inline_result_bytes: options.inline_result_bytes,
             cancellations: Arc::clone(&ways.cancellations),
+            budget: Arc::clone(&budget),
             shutdown: self.settling.clone(),
         });
         let settler = Settler { outcomes, lane, max_batch: options.settle_batch };
@@ -266,6 +300,7 @@ impl Engine {
             settler: sender,
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
+            budget,
             shutdown: self.intake.clone(),
         });
         let limits = Limits { max_payload_bytes: options.max_payload_bytes, max_crashes: options.max_crashes, worker };
@@ -320,6 +355,7 @@ impl Engine {
             () = self.intake.finished() => {}
             () = tokio::time::sleep(self.options.drain) => self.cut_short("the drain deadline passed").await,
             () = hurry => self.cut_short("told a second time").await,
+            () = self.keep_saying_goodbye() => {}
         }
         self.say_goodbye().await;
         // The executors are gone, and with them the settlers' senders: they settle what is left, then end.
@@ -338,6 +374,14 @@ impl Engine {
         );
         drop(tokio::time::timeout(LAST_TRIES, self.connection.close()).await);
         tracing::info!("stopped");
+    }
+
+    /// Deliveries are handed back as reads come home and batches are given up: others are to look again and again.
+    async fn keep_saying_goodbye(&self) {
+        loop {
+            tokio::time::sleep(GOODBYE).await;
+            self.say_goodbye().await;
+        }
     }
 
     async fn cut_short(&self, why: &'static str) {

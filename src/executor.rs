@@ -13,7 +13,7 @@ use crate::{
     holding::Holding,
     job::Kind,
     registry::Registry,
-    retry::RetryPolicy,
+    retry::RetryTable,
     runner::{Ready, Runner},
     settlement::{Delivery, Settlement, Verdict},
     slots::Slot,
@@ -82,7 +82,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
     }
 
     async fn start_one(&self, ready: Ready<C>) {
-        if ready.delivery.n_crashes > 0 {
+        if ready.delivery.runs_alone() {
             return self.runner.run_alone(ready).await;
         }
         match self.batches.get(&ready.delivery.envelope.kind) {
@@ -97,7 +97,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
         if let Verdict::Dead(status, error) = &verdict {
             tracing::warn!(job.id = %delivery.envelope.id, status = status.as_str(), class = error.class, reason = error.chain.first(), "a job cannot be run");
         }
-        self.runner.settle(Settlement { delivery, retry: RetryPolicy::NEVER, timings, verdict }).await;
+        self.runner.settle(Settlement { delivery, retry: RetryTable::NEVER, timings, verdict }).await;
     }
 
     /// The result that an earlier delivery committed; asks until Postgres answers or we stop.

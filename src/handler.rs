@@ -10,7 +10,7 @@ use crate::{
     envelope::Envelope,
     job::{JobId, Kind, QueueName},
     outcome::JobError,
-    retry::RetryPolicy,
+    retry::{RetryPolicy, RetryTable},
     store::{StoreError, Tx},
 };
 
@@ -24,6 +24,8 @@ pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     const TIMEOUT: Duration = Duration::from_secs(60);
     /// When it is tried again.
     const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
+    /// When it is tried again after an error of a certain class; any other class goes by `RETRY`.
+    const RETRIES: &'static [(&'static str, RetryPolicy)] = &[];
     /// What it needs to run: clients, settings.
     type Context: Send + Sync + 'static;
     /// What it gives.
@@ -51,6 +53,8 @@ pub trait BatchJob: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     const TIMEOUT: Duration = Duration::from_secs(60);
     /// When one is tried again.
     const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
+    /// When one is tried again after an error of a certain class; any other class goes by `RETRY`.
+    const RETRIES: &'static [(&'static str, RetryPolicy)] = &[];
     /// The most jobs a batch.
     const MAX_BATCH: usize;
     /// How long the first of a batch waits for others.
@@ -139,8 +143,8 @@ pub struct KindSpec {
     pub queue: QueueName,
     /// The longest that one attempt may run.
     pub timeout: Duration,
-    /// When it is tried again.
-    pub retry: RetryPolicy,
+    /// When it is tried again, by what went wrong.
+    pub retry: RetryTable,
     /// The most jobs a batch, and how long the first waits for others.
     pub batch: Option<(usize, Duration)>,
     /// The payload's JSON Schema.
@@ -173,7 +177,7 @@ impl<J: Job> Single<J> {
             kind: Kind::from_static(J::KIND),
             queue: J::QUEUE,
             timeout: J::TIMEOUT,
-            retry: J::RETRY,
+            retry: RetryTable { usual: J::RETRY, by_class: J::RETRIES },
             batch: None,
             payload: schema_for!(J),
             output: schema_for!(J::Output),
@@ -188,7 +192,7 @@ impl<J: BatchJob> Batched<J> {
             kind: Kind::from_static(J::KIND),
             queue: J::QUEUE,
             timeout: J::TIMEOUT,
-            retry: J::RETRY,
+            retry: RetryTable { usual: J::RETRY, by_class: J::RETRIES },
             batch: Some((J::MAX_BATCH, J::LINGER)),
             payload: schema_for!(J),
             output: schema_for!(J::Output),

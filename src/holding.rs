@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use crate::broker::{Held, Partition};
 
 /// One partition in this worker's hands, shared by its roles.
@@ -14,13 +16,14 @@ pub(crate) struct Holding {
     /// With each delivery, how many gaps the heart had had when it came.
     in_hand: Mutex<HashMap<Held, u64>>,
     beats: Mutex<Beats>,
+    nudged: Notify,
 }
 
 const NOT_POISONED: &str = "no code panics while it holds this lock";
 
 impl Holding {
     pub(crate) fn new(partition: Partition) -> Self {
-        Self { partition, in_hand: Mutex::default(), beats: Mutex::default() }
+        Self { partition, in_hand: Mutex::default(), beats: Mutex::default(), nudged: Notify::new() }
     }
 
     /// A delivery arrived; false when it was in hand already.
@@ -42,6 +45,16 @@ impl Holding {
 
     pub(crate) fn has(&self, held: &Held) -> bool {
         self.in_hand.lock().expect(NOT_POISONED).contains_key(held)
+    }
+
+    /// A job has become the earliest of those that wait here.
+    pub(crate) fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    /// Until the next nudge; one that came meanwhile counts.
+    pub(crate) async fn nudged(&self) {
+        self.nudged.notified().await;
     }
 
     /// The server has heard our heart, somewhen between these two moments.

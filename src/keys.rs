@@ -68,7 +68,7 @@ pub const KEYS: &[Documented] = &[
     (
         "tripsage:{t}:control",
         "hash",
-        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`",
+        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`; what was measured for it: `bytes`, `rate`; `format` of completions",
         "stays",
     ),
     (
@@ -85,7 +85,12 @@ pub const KEYS: &[Documented] = &[
     ("tripsage:done:job:<id>", "channel", "the completion of a job that asked: `notify: [\"job\"]`", "–"),
     ("tripsage:done:user:<user>", "channel", "completions of a user's jobs that asked: `notify: [\"user\"]`", "–"),
     ("tripsage:done:reply:<name>", "channel", "completions of jobs that asked: `notify: [\"reply:<name>\"]`", "–"),
-    ("tripsage:control", "channel", "words between workers, such as goodbye, JSON", "–"),
+    (
+        "tripsage:control",
+        "channel",
+        "words between workers, JSON: goodbye; due, where a delayed job has become the earliest",
+        "–",
+    ),
 ];
 
 const ENTRIES: &str = "never trimmed; an entry goes in the step that acknowledges it";
@@ -183,6 +188,8 @@ impl Keys {
             dead: key("dead"),
             done: key("done"),
             control: key("control"),
+            words: self.control_channel(),
+            due_word: format!("{{\"word\":\"due\",\"partition\":\"{tag}\"}}"),
         }
     }
 
@@ -209,7 +216,7 @@ pub struct PartitionKeys {
     pub later_jobs: String,
     /// zset: consumer → last heartbeat in ms of the server's clock. A dead consumer's is deleted by `reclaim`.
     pub live: String,
-    /// hash: lane and entry id → how often a suspected entry ran alone and was not settled yet. Deleted by `settle`.
+    /// hash: lane and entry id → 1000 for each worker that died with it in company, 1 while it runs alone. Deleted by `settle`.
     pub crashes: String,
     /// stream: dead letters. Deleted by redrive and purge alone.
     pub dead: String,
@@ -217,6 +224,10 @@ pub struct PartitionKeys {
     pub done: String,
     /// hash: the sequence number of the last completion; since when every heart could be recorded, in ms of the server's clock.
     pub control: String,
+    /// channel: words between workers, the same for all partitions.
+    pub words: String,
+    /// What is said there when a job becomes the earliest of those that wait: [`crate::listener::Word::Due`] in JSON.
+    pub due_word: String,
 }
 
 impl PartitionKeys {

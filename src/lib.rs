@@ -16,6 +16,8 @@ pub mod partition;
 pub mod policy;
 pub mod queue;
 pub mod retry;
+pub mod retry_budget;
+pub mod schedule;
 
 // edges
 pub mod broker;
@@ -35,6 +37,7 @@ pub mod completions;
 mod consumer;
 pub mod dead_letters;
 mod executor;
+mod expirer;
 mod finder;
 mod gate;
 pub mod handler;
@@ -55,6 +58,7 @@ mod settlement;
 mod settler;
 mod slots;
 mod sweeper;
+mod ticker;
 
 // assembly
 pub mod engine;

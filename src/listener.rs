@@ -1,12 +1,12 @@
 //! Hears what workers say to each other on the control channel.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
-use crate::{broker::Subscriber, cancellations::Cancellations, job::JobId, shutdown::Shutdown};
+use crate::{broker::Subscriber, cancellations::Cancellations, holding::Holding, job::JobId, shutdown::Shutdown};
 
 /// A word between workers, JSON on the control channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,12 @@ pub enum Word {
         /// Which jobs.
         ids: Vec<JobId>,
     },
+    /// A job has become the earliest of those that wait in a partition: promoters that sleep longer wake up. Said by the
+    /// scripts that accept delayed jobs and retries.
+    Due {
+        /// The partition's tag.
+        partition: String,
+    },
 }
 
 impl Word {
@@ -39,6 +45,8 @@ pub(crate) struct Listener {
     pub(crate) goodbyes: watch::Sender<u64>,
     pub(crate) decided: Arc<Notify>,
     pub(crate) cancellations: Arc<Cancellations>,
+    /// This worker's partitions by their tags.
+    pub(crate) holdings: HashMap<String, Arc<Holding>>,
 }
 
 impl Listener {
@@ -53,9 +61,28 @@ impl Listener {
                 }
                 Some(Ok(Word::Policies)) => self.decided.notify_one(),
                 Some(Ok(Word::Cancel { ids })) => self.cancellations.cancel(&ids),
+                Some(Ok(Word::Due { partition })) => {
+                    if let Some(holding) = self.holdings.get(&partition) {
+                        holding.nudge();
+                    }
+                }
                 Some(Err(error)) => tracing::debug!(%error, "a word that this version does not know"),
                 None => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::{keys::Keys, partition::Tag};
+
+    #[test]
+    fn what_the_scripts_say_of_a_due_job_is_understood() {
+        let keys = Keys::new("tripsage:").partition(&Tag::parse("search~1x3").unwrap());
+        let word: Word = serde_json::from_str(&keys.due_word).unwrap();
+        assert_eq!(word, Word::Due { partition: "search~1x3".to_owned() });
     }
 }

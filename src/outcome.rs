@@ -59,6 +59,11 @@ impl JobError {
         self
     }
 
+    /// Its class, as [`Self::class`] named it.
+    pub fn class_name(&self) -> &str {
+        &self.class
+    }
+
     /// What is to be done.
     pub fn action(&self) -> Action {
         self.action

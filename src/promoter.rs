@@ -1,4 +1,7 @@
 //! Makes delayed jobs ready when they are due, by the server's clock.
+//!
+//! Promise: it sleeps until the earliest is due, and hears of one that becomes the earliest meanwhile; a word that is lost
+//! costs a second. While nothing waits it asks the server once a second.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,8 +12,11 @@ use crate::{
     telemetry::metrics,
 };
 
-/// The longest that a job, scheduled by somebody else meanwhile, can be overlooked.
-const LOOK: Duration = Duration::from_millis(250);
+/// The longest sleep: a lost word makes nobody wait longer.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After a failure.
+const FAILED: Duration = Duration::from_millis(500);
 
 /// Promotes the delayed jobs of one partition.
 pub(crate) struct Promoter {
@@ -21,15 +27,22 @@ impl Promoter {
     /// Ends when told to stop. Every worker promotes; the script makes sure that each job is moved once.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         let mut pause = Duration::ZERO;
-        while shutdown.run_until_stopped(tokio::time::sleep(pause)).await.is_some() {
+        while shutdown.run_until_stopped(self.sleep(pause)).await.is_some() {
             pause = match self.promote().await {
                 Ok(pause) => pause,
                 Err(error) => {
                     metrics::role_failed("promoter");
                     tracing::warn!(%error, partition = %self.holding.partition.tag, "could not make delayed jobs ready; trying again");
-                    LOOK * 2
+                    FAILED
                 }
             };
+        }
+    }
+
+    async fn sleep(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.holding.nudged() => {}
         }
     }
 

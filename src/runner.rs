@@ -16,8 +16,8 @@ use crate::{
     gate::Gate,
     handler::{Attempt, Handler, Outcomes, Payload, Produced},
     outcome::JobError,
-    retry::RetryPolicy,
-    settlement::{Circumstance, Delivery, Settlement, Verdict, after_failure},
+    retry::RetryTable,
+    settlement::{Circumstance, Delivery, Settlement, SharedBudget, Verdict, after_failure},
     shutdown::Shutdown,
     slots::{Slot, Slots},
     telemetry::metrics,
@@ -41,6 +41,7 @@ pub(crate) struct Runner<C> {
     pub(crate) settler: mpsc::Sender<Settlement>,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) worker: Arc<str>,
+    pub(crate) budget: Arc<SharedBudget>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -131,7 +132,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     async fn conclude(
         &self,
-        retry: RetryPolicy,
+        retry: RetryTable,
         started_ms: u64,
         outcomes: Result<Outcomes, Failure>,
         deliveries: Vec<(Delivery, Option<Slot>)>,
@@ -147,7 +148,10 @@ impl<C: Send + Sync + 'static> Runner<C> {
             self.acquit(&delivery).await;
             let verdict = match outcome {
                 _ if self.cancellations.has(delivery.envelope.id) => Verdict::Cancelled,
-                Ok(produced) => Verdict::Done(produced),
+                Ok(produced) => {
+                    self.budget.succeeded();
+                    Verdict::Done(produced)
+                }
                 Err(error) => self.failed(&error, &delivery, &retry),
             };
             self.settle(Settlement { delivery, retry, timings, verdict }).await;
@@ -155,8 +159,14 @@ impl<C: Send + Sync + 'static> Runner<C> {
         }
     }
 
-    fn failed(&self, error: &JobError, delivery: &Delivery, retry: &RetryPolicy) -> Verdict {
-        let at = Circumstance { now_ms: self.clock.now_ms(), worker: &self.worker, chance: fastrand::f64() };
+    fn failed(&self, error: &JobError, delivery: &Delivery, retry: &RetryTable) -> Verdict {
+        let at = Circumstance {
+            queue: &delivery.holding.partition.queue,
+            budget: &self.budget,
+            now_ms: self.clock.now_ms(),
+            worker: &self.worker,
+            chance: fastrand::f64(),
+        };
         let verdict = after_failure(error, &delivery.envelope.options, retry, &at);
         tracing::info!(job.id = %delivery.envelope.id, job.kind = %delivery.envelope.kind, attempt = delivery.attempt(), outcome = verdict.outcome(), ?error, "an attempt failed");
         verdict
@@ -171,7 +181,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// A suspected job whose handler came back did not kill its worker, whoever kills it before this is settled.
     async fn acquit(&self, delivery: &Delivery) {
-        if delivery.n_crashes > 0 && delivery.holding.partition.forget_alone(&delivery.held).await.is_err() {
+        if delivery.runs_alone() && delivery.holding.partition.forget_alone(&delivery.held).await.is_err() {
             metrics::role_failed("runner");
         }
     }

@@ -92,5 +92,7 @@ fn options(task: &Task) -> anyhow::Result<Options> {
         scope: Scope::Global,
         completion_retention: Duration::from_secs(3_600),
         settle_batch: 512,
+        dead_retention: None,
+        retry_limits: engine::retry_budget::RetryLimits::default(),
     })
 }

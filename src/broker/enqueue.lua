@@ -4,6 +4,7 @@
 --         then the dedup keys (strings) that the headers name
 -- ARGV    1 field of an entry  2 group  3 the consumer that never beats  4 PUBLISH or SPUBLISH
 --         5 what channels of completions begin with  6 tag of the partition  7 field of a batch of completions
+--         8 channel of words between workers  9 the word that a job is due before all others that wait
 --         then per job, at most 128 of them: header, envelope. The header is the lane's digit. For a delayed job, and one
 --         with a dedup key, there follow, each after a space: job id, when (`+` ms from now, `@` ms of the server's clock);
 --         and with a dedup key: its place in KEYS, the window in ms, the mode (reject, existing, replace, debounce,
@@ -41,6 +42,16 @@ local function grown(envelope)
   depth, bytes, added_bytes = depth + 1, bytes + #envelope, added_bytes + #envelope
 end
 
+-- When the first of the waiting jobs is due: before this call, and among those that it adds. Promoters sleep until then.
+local first_due, new_due
+local function waits(due)
+  if not first_due then
+    local first = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+    first_due = first[2] and tonumber(first[2]) or math.huge
+  end
+  if not new_due or due < new_due then new_due = due end
+end
+
 -- Gives the job's place and whether it was not there before, or nothing and the error.
 local function add(lane, id, due, envelope)
   if not due then
@@ -48,6 +59,7 @@ local function add(lane, id, due, envelope)
     if failed(entry) then return nil, entry end
     return lane .. ':' .. entry, true
   end
+  waits(due)
   local added = redis.pcall('ZADD', KEYS[4], string.format('%d', due), id)
   if failed(added) then return nil, added end
   local kept = redis.pcall('HSET', KEYS[5], id, lane .. envelope)
@@ -162,13 +174,14 @@ local function accept(header, envelope)
 end
 
 local digits, others, n_busy = {}, {}, 0
-for i = 8, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   local digit, other = accept(ARGV[i], ARGV[i + 1])
   if broken then return broken end
   digits[#digits + 1] = digit
   others[#others + 1] = other
   if digit == '2' then n_busy = n_busy + 1 end
 end
+if new_due and new_due < first_due then redis.pcall(ARGV[4], ARGV[8], ARGV[9]) end
 if max_bytes and added_bytes > 0 then redis.pcall('HINCRBY', KEYS[6], 'bytes', added_bytes) end
 
 -- Until as many have left as are too many, at the rate at which jobs left lately (a thousandth of a job per second).

@@ -96,7 +96,9 @@ impl Door<'_> {
         let (dedup_keys, places) = dedup_keys(&partition, jobs, keys.len());
         keys.extend(dedup_keys.iter().map(String::as_str));
         let done = self.keys.done_prefix();
-        let words = [JOB_FIELD, GROUP, RELEASED, self.scope.publish(), &done, tag.as_str(), BATCH_FIELD];
+        let PartitionKeys { words, due_word, .. } = &partition;
+        let words =
+            [JOB_FIELD, GROUP, RELEASED, self.scope.publish(), &done, tag.as_str(), BATCH_FIELD, words, due_word];
         let mut args = words.map(text).to_vec();
         args.reserve(2 * jobs.len());
         for job in jobs {

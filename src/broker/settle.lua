@@ -8,6 +8,7 @@
 -- ARGV    1 group  2 consumer  3 format of completions, m or j  4 PUBLISH or SPUBLISH  5 channel of the queue
 --         6 how long completions are kept, ms  7 field of a dead letter  8 field of a batch of completions
 --         9 which deliveries these dedup keys belong to: their numbers, from 1, each with a space after it
+--         10 channel of words between workers  11 the word that a job is due before all others that wait
 --         then per delivery, sorted by lane and entry id: lane, entry id, verb (done, later or dead), job id,
 --         number (later: ms from now; else how often its worker died), bytes (later: lane digit and envelope; dead: the letter),
 --         open completion or nothing, channel of the kind, further channels separated by spaces
@@ -34,8 +35,9 @@ local function ask(lane, first, last, n)
   cut[lane] = #pending == 4 * n
 end
 
-local first = 10
-for i = 10, #ARGV, 9 do
+local head = 12 -- where the deliveries begin
+local first = head
+for i = head, #ARGV, 9 do
   if ARGV[i + 9] ~= ARGV[i] then
     ask(tonumber(ARGV[i]), ARGV[first + 1], ARGV[i + 1], math.floor((i - first) / 9) + 1)
     first = i + 9
@@ -49,9 +51,21 @@ local function owned(lane, entry)
   return not refused(pending) and pending[1] and pending[1][2] == consumer
 end
 
+-- When the first of the waiting jobs is due: before this call, and among those that it adds. Promoters sleep until then.
+local first_due, new_due
+local function waits(due)
+  if not first_due then
+    local waiting = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+    first_due = waiting[2] and tonumber(waiting[2]) or math.huge
+  end
+  if not new_due or due < new_due then new_due = due end
+end
+
 local function add(verb, id, number, bytes)
   if verb == 'later' then
-    if refused(redis.pcall('ZADD', KEYS[4], string.format('%d', now + tonumber(number)), id)) then return false end
+    local due = now + tonumber(number)
+    waits(due)
+    if refused(redis.pcall('ZADD', KEYS[4], string.format('%d', due), id)) then return false end
     if not refused(redis.pcall('HSET', KEYS[5], id, bytes)) then return true end
     redis.call('ZREM', KEYS[4], id)
     return false
@@ -61,7 +75,7 @@ local function add(verb, id, number, bytes)
   return true
 end
 
-for i = 10, #ARGV, 9 do
+for i = head, #ARGV, 9 do
   local lane, entry, verb = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
   if not owned(lane, entry) then
     verdicts[#verdicts + 1] = '0'
@@ -81,12 +95,13 @@ for lane = 1, 3 do
     redis.call('XDEL', KEYS[lane], unpack(acked[lane]))
   end
 end
+if new_due and new_due < first_due then redis.pcall(ARGV[4], ARGV[10], ARGV[11]) end
 if #crashed > 0 then redis.call('HDEL', KEYS[6], unpack(crashed)) end
 local key = 9
 for number in string.gmatch(ARGV[9], '%d+') do
   key = key + 1
   local held = verdicts[tonumber(number)] == '1' and redis.call('GET', KEYS[key])
-  if held and string.match(held, '^%S+') == ARGV[9 * tonumber(number) + 4] then redis.call('DEL', KEYS[key]) end
+  if held and string.match(held, '^%S+') == ARGV[head + 9 * tonumber(number) - 6] then redis.call('DEL', KEYS[key]) end
 end
 if #finished == 0 then return table.concat(verdicts) end
 

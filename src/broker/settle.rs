@@ -109,7 +109,7 @@ impl Partition {
             &keys.done,
             &keys.control,
         ];
-        let mut args = Vec::with_capacity(9 + 9 * batch.len());
+        let mut args = Vec::with_capacity(11 + 9 * batch.len());
         let retention = context.retention.as_millis().to_string();
         let publish = context.scope.publish();
         args.extend(
@@ -134,7 +134,7 @@ impl Partition {
                 freeing.push_str(&format!("{} ", number + 1));
             }
         }
-        args.push(text(freeing));
+        args.extend([&freeing, &self.keys.words, &self.keys.due_word].map(text));
         for &place in &sorted {
             args.extend(arguments(&batch[place]));
         }

@@ -41,6 +41,12 @@ pub struct Worker {
     pub completion_retention: Duration,
     /// Most outcomes in one settlement.
     pub settle_batch: usize,
+    /// Retries that a success earns its queue.
+    pub retry_budget_ratio: f64,
+    /// Retries that each second earns a queue.
+    pub retry_budget_per_second: u32,
+    /// Days after which dead letters are forgotten; 0 keeps them.
+    pub dead_retention_days: u32,
     /// What "accepted" means for queues that say nothing themselves.
     pub durability: Durability,
 }
@@ -93,7 +99,7 @@ impl Section for Worker {
             Variable::new(
                 "max_crashes",
                 Shape::Integer { min: 1, max: 10 },
-                "worker deaths after which a job is a dead letter",
+                "worker deaths, one of them while it ran alone, after which a job is a dead letter",
             ),
             Variable::new(
                 "max_payload_bytes",
@@ -112,6 +118,21 @@ impl Section for Worker {
                 "how long completions can be replayed",
             ),
             Variable::new("settle_batch", Shape::Integer { min: 1, max: 2048 }, "most outcomes in one settlement"),
+            Variable::new(
+                "retry_budget_ratio",
+                Shape::Decimal { min: 0.0, max: 1.0 },
+                "retries that each success allows a queue; beyond, waits are stretched",
+            ),
+            Variable::new(
+                "retry_budget_per_second",
+                Shape::Integer { min: 1, max: 10_000 },
+                "retries a second that are allowed a queue in any case, each worker",
+            ),
+            Variable::new(
+                "dead_retention_days",
+                Shape::Integer { min: 0, max: 3650 },
+                "days after which dead letters are forgotten, with what is in them; 0 keeps them",
+            ),
             Variable::new("durability", DURABILITIES, "what has to survive before a job counts as accepted"),
         ],
     };

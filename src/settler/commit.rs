@@ -102,8 +102,13 @@ impl<C: Send + Sync + 'static> Lane<C> {
 
     async fn halve(&self, batch: &mut [Settlement], error: &StoreError) -> Result<(), GivenUp> {
         if let [single] = batch {
-            let at =
-                Circumstance { now_ms: self.clock.now_ms(), worker: &self.context.consumer, chance: fastrand::f64() };
+            let at = Circumstance {
+                queue: &single.delivery.holding.partition.queue,
+                budget: &self.budget,
+                now_ms: self.clock.now_ms(),
+                worker: &self.context.consumer,
+                chance: fastrand::f64(),
+            };
             tracing::error!(job.id = %single.delivery.envelope.id, %error, "Postgres refuses this job's rows");
             let refused = JobError::retry(format!("Postgres refuses its rows: {error}")).class("rows");
             single.verdict = after_failure(&refused, &single.delivery.envelope.options, &single.retry, &at);
@@ -209,7 +214,7 @@ fn needs_commit(settlement: &Settlement) -> bool {
 /// one that was cancelled is swept.
 fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
     let envelope = &settlement.delivery.envelope;
-    let for_good = matches!(settlement.verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
+    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
     (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 

@@ -17,8 +17,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    broker::SettleContext, cancellations::Cancellations, clock::ServerClock, keys::Keys, registry::Registry,
-    settlement::Settlement, shutdown::Shutdown, store::Store,
+    broker::SettleContext,
+    cancellations::Cancellations,
+    clock::ServerClock,
+    keys::Keys,
+    registry::Registry,
+    settlement::{Settlement, SharedBudget},
+    shutdown::Shutdown,
+    store::Store,
 };
 
 /// Settlements that overlap: one commits while the other acknowledges.
@@ -41,6 +47,7 @@ pub(crate) struct Lane<C> {
     pub(crate) lease: Duration,
     pub(crate) inline_result_bytes: usize,
     pub(crate) cancellations: Arc<Cancellations>,
+    pub(crate) budget: Arc<SharedBudget>,
     pub(crate) shutdown: Shutdown,
 }
 

@@ -146,6 +146,16 @@ impl Tx {
         self.fetch(bury).await?.iter().map(|row| row.get("id").map(JobId)).collect()
     }
 
+    /// Whether nobody else expires dead letters while this transaction is open.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn expires_alone(&mut self) -> Result<bool, StoreError> {
+        let lock = statement("select pg_try_advisory_xact_lock(hashtext('tripsage.dead_jobs.expire')) as alone");
+        let rows = self.fetch(lock).await?;
+        rows.first().map_or(Ok(false), |row| row.get("alone"))
+    }
+
     /// Marks dead jobs as put back to work.
     ///
     /// # Errors
@@ -198,6 +208,15 @@ impl Store {
     pub async fn mark_redriven(&self, ids: &[JobId]) -> Result<u64, StoreError> {
         let mark = statement(REDRIVEN).bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
         self.execute(mark).await
+    }
+
+    /// Forgets all dead jobs of a queue that died before this time; gives how many.
+    ///
+    /// # Errors
+    /// What Postgres refused, or that it could not be asked.
+    pub async fn forget_dead_before(&self, queue: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let forget = statement("delete from dead_jobs where redriven_at is null and queue = $1 and died_at < $2");
+        self.execute(forget.bind(queue).bind(before)).await
     }
 
     /// Forgets dead jobs for good.

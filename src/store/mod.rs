@@ -16,6 +16,7 @@ mod migrate;
 mod notices;
 mod policies;
 mod results;
+mod schedules;
 mod statement;
 mod version;
 
@@ -28,6 +29,7 @@ pub use self::{
     migrate::MigrationState,
     notices::Notices,
     results::{ResultRow, StoredResult},
+    schedules::{NewSchedule, Schedule},
     statement::{Row, Statement, Tx, built, statement},
     version::{OLDEST_VECTOR, PgVersions},
 };

@@ -35,6 +35,24 @@ pub const METRICS: &[Documented] = &[
         "Jobs claimed from dead workers or handed back by leaving ones",
     ),
     ("tripsage_jobs_released_total", "counter", "queue", "Jobs handed back unstarted"),
+    (
+        "tripsage_retries_stretched_total",
+        "counter",
+        "queue",
+        "Retries that wait longer than their policy says because the queue's retry budget is exhausted",
+    ),
+    (
+        "tripsage_schedule_slots_total",
+        "counter",
+        "outcome",
+        "Slots of schedules that passed: fired (a job was accepted) or skipped (missed, and left out by the policy)",
+    ),
+    (
+        "tripsage_dead_letters_expired_total",
+        "counter",
+        "queue",
+        "Dead letters forgotten because they were older than TRIPSAGE_WORKER_DEAD_RETENTION_DAYS",
+    ),
     ("tripsage_jobs_promoted_total", "counter", "queue", "Delayed and retrying jobs that became ready"),
     (
         "tripsage_settlements_total",
@@ -160,6 +178,22 @@ pub fn jobs_promoted(queue: &QueueName, n_jobs: usize) {
     counter!("tripsage_jobs_promoted_total", "queue" => queue.to_string()).increment(n_jobs as u64);
 }
 
+/// A retry waits longer than its policy says.
+pub fn retry_stretched(queue: &QueueName) {
+    counter!("tripsage_retries_stretched_total", "queue" => queue.to_string()).increment(1);
+}
+
+/// Slots of a schedule passed.
+pub fn schedule_slots(n_fired: usize, n_skipped: usize) {
+    counter!("tripsage_schedule_slots_total", "outcome" => "fired").increment(n_fired as u64);
+    counter!("tripsage_schedule_slots_total", "outcome" => "skipped").increment(n_skipped as u64);
+}
+
+/// Dead letters were forgotten for their age.
+pub fn dead_letters_expired(queue: &QueueName, n_letters: usize) {
+    counter!("tripsage_dead_letters_expired_total", "queue" => queue.to_string()).increment(n_letters as u64);
+}
+
 /// Deliveries were settled, or could not be.
 pub fn settled(verdict: &'static str, n_jobs: usize) {
     counter!("tripsage_settlements_total", "verdict" => verdict).increment(n_jobs as u64);
@@ -188,6 +222,13 @@ pub fn queue_sampled(queue: &QueueName, depths: &[Depths], now_ms: u64) {
     set("tripsage_queue_oldest_seconds", oldest.map_or(0.0, |ms| now_ms.saturating_sub(ms) as f64 / 1000.0));
 }
 
+/// How this worker is told to run a queue.
+#[allow(clippy::cast_precision_loss, reason = "at most a million")]
+pub fn queue_governed(queue: &QueueName, n_slots: usize, is_paused: bool) {
+    gauge!("tripsage_queue_slots", "queue" => queue.to_string()).set(n_slots as f64);
+    gauge!("tripsage_queue_paused", "queue" => queue.to_string()).set(f64::from(u8::from(is_paused)));
+}
+
 /// Journaled jobs were brought to Dragonfly.
 pub fn journal_relayed(n_jobs: usize) {
     counter!("tripsage_journal_relayed_total").increment(n_jobs as u64);
@@ -203,13 +244,6 @@ pub fn reconciled() {
 pub fn journal_sampled(backlog: &Backlog) {
     gauge!("tripsage_journal_backlog_jobs").set(backlog.n_jobs as f64);
     gauge!("tripsage_journal_backlog_oldest_seconds").set(backlog.oldest.as_secs_f64());
-}
-
-/// How this worker is told to run a queue.
-#[allow(clippy::cast_precision_loss, reason = "at most a million")]
-pub fn queue_governed(queue: &QueueName, n_slots: usize, is_paused: bool) {
-    gauge!("tripsage_queue_slots", "queue" => queue.to_string()).set(n_slots as f64);
-    gauge!("tripsage_queue_paused", "queue" => queue.to_string()).set(f64::from(u8::from(is_paused)));
 }
 
 /// A role met a failure of Dragonfly or Postgres and went on.

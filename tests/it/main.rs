@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic")]
 
 mod cache;
+mod chaos;
 mod cli;
 mod control;
+mod dead;
+mod delays;
 mod demo;
 mod docs;
 mod dragonfly;
@@ -17,4 +20,7 @@ mod memory;
 mod model;
 mod outages;
 mod ownership;
+mod retries;
+mod schedules;
 mod search;
+mod sequences;

@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use engine::{
-    broker::Scope,
+    broker::{Address, Scope},
     completion::Format,
     engine::{Engine, Options},
+    keys::Keys,
     queue::Queue,
     registry::Registry,
+    retry_budget::RetryLimits,
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 use uuid::Uuid;
@@ -29,6 +31,10 @@ pub struct WorkerOptions {
     pub max_payload_bytes: usize,
     /// How completions are written.
     pub format: Format,
+    /// After how long dead letters are forgotten.
+    pub dead_retention: Option<Duration>,
+    /// How much may be second tries; plenty, so that it delays no test but its own.
+    pub retry_limits: RetryLimits,
 }
 
 impl Default for WorkerOptions {
@@ -40,6 +46,32 @@ impl Default for WorkerOptions {
             drain: Duration::from_secs(10),
             max_payload_bytes: 1 << 20,
             format: Format::MsgPack,
+            dead_retention: None,
+            retry_limits: RetryLimits { ratio: 1.0, per_second: 10_000 },
+        }
+    }
+}
+
+impl WorkerOptions {
+    /// The engine's own options for a worker of this name.
+    pub(crate) fn engine(&self, worker: String, (address, keys): (Address, Keys), queues: Vec<Queue>) -> Options {
+        Options {
+            worker,
+            address,
+            keys,
+            queues,
+            server_threads: 2,
+            lease: self.lease,
+            drain: self.drain,
+            max_crashes: 2,
+            max_payload_bytes: self.max_payload_bytes,
+            inline_result_bytes: 16 << 10,
+            completion_format: self.format,
+            scope: Scope::Global,
+            completion_retention: Duration::from_secs(600),
+            settle_batch: 512,
+            dead_retention: self.dead_retention,
+            retry_limits: self.retry_limits,
         }
     }
 }
@@ -63,22 +95,9 @@ impl RunningWorker {
         let queues = registry.queues().into_iter();
         let queues =
             queues.map(|name| Queue { name, concurrency: options.concurrency, n_partitions: options.n_partitions });
-        let engine_options = Options {
-            worker: format!("w-{}", Uuid::now_v7().simple()),
-            address: fixture.address.clone(),
-            keys: fixture.keys.clone(),
-            queues: queues.collect(),
-            server_threads: 2,
-            lease: options.lease,
-            drain: options.drain,
-            max_crashes: 2,
-            max_payload_bytes: options.max_payload_bytes,
-            inline_result_bytes: 16 << 10,
-            completion_format: options.format,
-            scope: Scope::Global,
-            completion_retention: Duration::from_secs(600),
-            settle_batch: 512,
-        };
+        let worker = format!("w-{}", Uuid::now_v7().simple());
+        let at = (fixture.address.clone(), fixture.keys.clone());
+        let engine_options = options.engine(worker, at, queues.collect());
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, starting) = oneshot::channel();
         let url = fixture.database_url.clone();

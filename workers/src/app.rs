@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use engine::{
     broker::{Address, BrokerError, Connection, Scope},
     cache::{Cache, CacheOptions},
-    client::{Client, ClientOptions},
+    client::{Client, ClientOptions, Guarantees},
     clock::ServerClock,
     completion::Format,
     config::{CompletionFormat, Dragonfly},
@@ -14,6 +14,7 @@ use engine::{
     job::QueueName,
     keys::Keys,
     queue::Queue,
+    retry_budget::RetryLimits,
     store::{Database, OLDEST_VECTOR, Store},
 };
 use secrecy::ExposeSecret;
@@ -84,9 +85,8 @@ impl App {
     /// # Errors
     /// Where it is and why it cannot be reached.
     pub async fn client(&self) -> anyhow::Result<Client> {
-        let address = self.address()?;
-        let shown = address.shown().to_owned();
-        let options = ClientOptions { address, keys: self.keys(), scope: Scope::Global };
+        let options = self.client_options()?;
+        let shown = options.address.shown().to_owned();
         Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown} (TRIPSAGE_DRAGONFLY_URL)"))
     }
 
@@ -96,7 +96,7 @@ impl App {
     /// # Errors
     /// Where Dragonfly is and why it cannot be reached.
     pub async fn submitter(&self) -> anyhow::Result<Client> {
-        let client = self.client().await?.with_durability(self.settings.worker.durability);
+        let client = self.client().await?;
         match self.store().await {
             Ok(store) => Ok(client.with_journal(store)),
             Err(error) => {
@@ -107,6 +107,17 @@ impl App {
                 Ok(client)
             }
         }
+    }
+
+    /// Where and how jobs are submitted.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn client_options(&self) -> anyhow::Result<ClientOptions> {
+        let Dragonfly { min_replicas, wait, .. } = self.settings.dragonfly;
+        let durability = self.settings.worker.durability;
+        let guarantees = Guarantees { durability, min_replicas, replicas_within: wait };
+        Ok(ClientOptions { guarantees, ..ClientOptions::new(self.address()?, self.keys()) })
     }
 
     /// What turns texts into vectors, as the settings choose.
@@ -172,6 +183,9 @@ impl App {
             scope: Scope::Global,
             completion_retention: worker.completion_retention,
             settle_batch: worker.settle_batch,
+            dead_retention: (worker.dead_retention_days > 0)
+                .then(|| std::time::Duration::from_secs(u64::from(worker.dead_retention_days) * 86_400)),
+            retry_limits: RetryLimits { ratio: worker.retry_budget_ratio, per_second: worker.retry_budget_per_second },
         })
     }
 

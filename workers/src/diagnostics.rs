@@ -53,8 +53,12 @@ impl Job for Probe {
     const KIND: &'static str = "diagnostics.probe";
     const QUEUE: QueueName = DIAGNOSTICS;
     const TIMEOUT: Duration = Duration::from_secs(65);
-    const RETRY: RetryPolicy =
-        RetryPolicy { max_attempts: 3, base: Duration::from_millis(100), cap: Duration::from_secs(1) };
+    const RETRY: RetryPolicy = RetryPolicy {
+        max_attempts: 3,
+        base: Duration::from_millis(100),
+        cap: Duration::from_secs(1),
+        ..RetryPolicy::DEFAULT
+    };
     type Context = Context;
     type Output = Probed;
 

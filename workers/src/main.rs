@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", commands::told(&error));
-            ExitCode::FAILURE
+            ExitCode::from(commands::status(&error))
         }
     }
 }
@@ -52,6 +52,7 @@ async fn run(app: &App, command: Command) -> anyhow::Result<()> {
         Command::Queues(QueuesArgs { command: Some(command), .. }) => commands::decide::run(app, &command).await,
         Command::Job(args) => commands::job::run(app, args.id, args.json).await,
         Command::Dead(command) => commands::dead::run(app, &command).await,
+        Command::Schedule(command) => commands::schedule::run(app, &command).await,
         Command::Config(ConfigCommand::Show(args)) => {
             commands::config::print(&app.settings, args.json);
             Ok(())

@@ -47,8 +47,12 @@ impl Output for Done {}
 impl Job for Heavy {
     const KIND: &'static str = "toy.heavy";
     const QUEUE: QueueName = HEAVY;
-    const RETRY: RetryPolicy =
-        RetryPolicy { max_attempts: 3, base: Duration::from_millis(20), cap: Duration::from_millis(40) };
+    const RETRY: RetryPolicy = RetryPolicy {
+        max_attempts: 3,
+        base: Duration::from_millis(20),
+        cap: Duration::from_millis(40),
+        ..RetryPolicy::DEFAULT
+    };
     type Context = Gates;
     type Output = Done;
     async fn run(self, attempt: &Attempt<Gates>) -> Result<Done, JobError> {

@@ -14,6 +14,7 @@ use engine::{
     handler::{Attempt, Job},
     job::QueueName,
     outcome::{JobError, OrElse},
+    retry::RetryPolicy,
 };
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    failure::store_failed,
+    failure::{self, store_failed},
     queues::CACHE,
     search::{Reading, RecallMemories, SearchPlaces},
 };
@@ -69,6 +70,7 @@ impl Job for WarmCache {
     const KIND: &'static str = "cache.warm";
     const QUEUE: QueueName = CACHE;
     const TIMEOUT: Duration = Duration::from_secs(600);
+    const RETRIES: &'static [(&'static str, RetryPolicy)] = failure::PATIENT;
     type Context = Context;
     type Output = Warmed;
 

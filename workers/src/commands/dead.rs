@@ -6,9 +6,8 @@ use anyhow::{Context as _, bail};
 use engine::{
     dead_letters::{Acted, DeadLetters, Manner},
     envelope::{Envelope, Reading},
-    job::JobId,
     letter::Letter,
-    store::DeadFilter,
+    store::{DeadFilter, DeadJob},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -24,7 +23,10 @@ use crate::{
 pub async fn run(app: &App, command: &DeadCommand) -> anyhow::Result<()> {
     match command {
         DeadCommand::List { filter, limit, json } => list(app, filter, *limit, *json).await,
-        DeadCommand::Show { id, json } => show(app, *id, *json).await,
+        DeadCommand::Show { job, filter: args, limit, json } => {
+            let filter = filter(args);
+            show(app, &DeadFilter { id: job.or(filter.id), ..filter }, *limit, *json).await
+        }
         DeadCommand::Redrive(args) => act(app, args, Verb::Redrive).await,
         DeadCommand::Purge(args) => act(app, args, Verb::Purge).await,
     }
@@ -60,9 +62,26 @@ async fn list(app: &App, args: &DeadArgs, limit: u32, json: bool) -> anyhow::Res
     Ok(())
 }
 
-async fn show(app: &App, id: JobId, json: bool) -> anyhow::Result<()> {
-    let found = app.store().await?.dead_jobs(&DeadFilter { id: Some(id), ..DeadFilter::default() }, 1).await?;
-    let job = found.into_iter().next().with_context(|| format!("no dead job {id}"))?;
+async fn show(app: &App, filter: &DeadFilter, limit: u32, json: bool) -> anyhow::Result<()> {
+    if filter == &DeadFilter::default() {
+        bail!("say which: an id, --queue, --kind, --class, --user, --since or --until");
+    }
+    let found = app.store().await?.dead_jobs(filter, limit).await?;
+    match (filter.id, found.is_empty()) {
+        (Some(id), true) => bail!("no dead job {id}"),
+        (None, true) => bail!("no dead job is meant by these filters; `tripsage dead list` shows which there are"),
+        (_, false) => found.iter().try_for_each(|job| show_one(job, json)),
+    }
+}
+
+/// The trace's id out of a W3C `traceparent`, such as `00-<trace>-<span>-01`.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1).filter(|id| id.len() == 32)
+}
+
+fn show_one(job: &DeadJob, json: bool) -> anyhow::Result<()> {
+    let id = job.id;
+    let trace_id = job.traceparent.as_deref().and_then(trace_id);
     let letter = Letter::read(&job.letter).context("read the letter")?;
     let envelope = Envelope::read(&letter.envelope.clone().into(), || id);
     let payload = match &envelope {
@@ -70,13 +89,13 @@ async fn show(app: &App, id: JobId, json: bool) -> anyhow::Result<()> {
         _ => None,
     };
     if json {
-        let shown = serde_json::json!({ "job": job, "errors": letter.errors, "payload": payload, "bytes_hex": payload.is_none().then(|| hex(&letter.envelope)) });
+        let shown = serde_json::json!({ "job": job, "trace_id": trace_id, "errors": letter.errors, "payload": payload, "bytes_hex": payload.is_none().then(|| hex(&letter.envelope)) });
         println!("{shown}");
         return Ok(());
     }
     println!("{id}  {}  {}  died {}", if job.kind.is_empty() { "?" } else { &job.kind }, job.status, job.died_at);
     println!("queue {}  partition {}  user {}", job.queue, job.partition, job.user_id.as_deref().unwrap_or("-"));
-    println!("trace {}", job.traceparent.as_deref().unwrap_or("-"));
+    println!("trace {}", trace_id.or(job.traceparent.as_deref()).unwrap_or("-"));
     for error in &letter.errors {
         println!("attempt {} on {} ({}):", error.attempt, error.worker, error.class);
         error.chain.iter().for_each(|text| println!("    {text}"));

@@ -10,6 +10,7 @@ use engine::{
     handler::{Attempt, BatchJob},
     job::QueueName,
     outcome::JobError,
+    retry::RetryPolicy,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     context::Context,
     embedders::{EmbedError, Embedder},
-    failure::{embedder_failed, store_failed},
+    failure::{self, embedder_failed, store_failed},
     queues::MEMORY,
 };
 
@@ -44,6 +45,7 @@ impl BatchJob for AddMemories {
     const KIND: &'static str = "memory.add";
     const QUEUE: QueueName = MEMORY;
     const TIMEOUT: Duration = Duration::from_secs(120);
+    const RETRIES: &'static [(&'static str, RetryPolicy)] = failure::PATIENT;
     const MAX_BATCH: usize = 32;
     const LINGER: Duration = Duration::from_millis(10);
     type Context = Context;

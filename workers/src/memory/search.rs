@@ -8,6 +8,7 @@ use engine::{
     handler::{Attempt, Job},
     job::QueueName,
     outcome::JobError,
+    retry::RetryPolicy,
     store::{Store, StoreError},
 };
 use schemars::JsonSchema;
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     context::Context,
     embedders::{Embedder, normalize},
-    failure::{embedder_failed, store_failed},
+    failure::{self, embedder_failed, store_failed},
     queues::MEMORY,
 };
 
@@ -36,6 +37,7 @@ impl Job for SearchMemories {
     const KIND: &'static str = "memory.search";
     const QUEUE: QueueName = MEMORY;
     const TIMEOUT: Duration = Duration::from_secs(30);
+    const RETRIES: &'static [(&'static str, RetryPolicy)] = failure::SOON;
     type Context = Context;
     type Output = MemoriesFound;
 

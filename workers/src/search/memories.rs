@@ -10,6 +10,7 @@ use engine::{
     handler::{Attempt, Job, Output},
     job::{JobId, QueueName},
     outcome::{JobError, OrElse},
+    retry::RetryPolicy,
     store::{StoreError, Tx},
 };
 use schemars::JsonSchema;
@@ -19,6 +20,7 @@ use serde_json::json;
 use super::record::{Reading, SearchRecord, age_ms};
 use crate::{
     context::Context,
+    failure,
     memory::{self, FoundMemory, MemoryOptions, MemoryQuery, SearchMemories},
     queues::SEARCH,
 };
@@ -59,6 +61,7 @@ impl Job for RecallMemories {
     const KIND: &'static str = "search.memories";
     const QUEUE: QueueName = SEARCH;
     const TIMEOUT: Duration = Duration::from_secs(30);
+    const RETRIES: &'static [(&'static str, RetryPolicy)] = failure::SOON;
     type Context = Context;
     type Output = MemoriesRecalled;
 

@@ -15,6 +15,7 @@ use engine::{
     handler::{Attempt, Job, Output},
     job::{JobId, QueueName},
     outcome::{JobError, OrElse},
+    retry::RetryPolicy,
     store::{StoreError, Tx},
 };
 use schemars::JsonSchema;
@@ -24,6 +25,7 @@ use serde_json::json;
 use super::record::{Reading, SearchRecord, age_ms};
 use crate::{
     context::Context,
+    failure,
     places::{FoundPlace, PlaceKind},
     queues::SEARCH,
 };
@@ -111,6 +113,7 @@ impl Job for SearchPlaces {
     const KIND: &'static str = "search.places";
     const QUEUE: QueueName = SEARCH;
     const TIMEOUT: Duration = Duration::from_secs(30);
+    const RETRIES: &'static [(&'static str, RetryPolicy)] = failure::SOON;
     type Context = Context;
     type Output = PlacesFound;
 

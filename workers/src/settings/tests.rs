@@ -70,6 +70,8 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!((settings.database.pool_size, settings.database.pool_overflow), (20, 30));
     assert_eq!(settings.database.statement_timeout, Duration::from_secs(60));
     assert_eq!(settings.dragonfly.url.expose(), "redis://localhost:6379/0");
+    assert!((settings.worker.retry_budget_ratio - 0.2).abs() < f64::EPSILON);
+    assert_eq!(settings.worker.retry_budget_per_second, 10);
     assert_eq!(settings.dragonfly.ttl_ultra_long, Duration::from_secs(604_800));
     assert_eq!(settings.worker.lease, Duration::from_secs(5));
     assert_eq!(settings.worker.durability, Durability::Memory);
