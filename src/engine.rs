@@ -35,7 +35,7 @@ use crate::{
     job::QueueName,
     keys::{Keys, PartitionKeys},
     listener::{Listener, Word},
-    partition::{Tag, tags},
+    partition::tags,
     promoter::Promoter,
     queue::Queue,
     reclaimer::Reclaimer,
@@ -182,12 +182,7 @@ impl Engine {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
         let (decided, cancellations) = (Arc::new(Notify::new()), Arc::new(Cancellations::new()));
-        let reporter = Arc::new(Reporter {
-            kept: Expiring::new(self.connection.clone()),
-            publisher: self.publisher.clone(),
-            keys: self.options.keys.clone(),
-            clock: Arc::clone(&clock),
-        });
+        let reporter = Arc::new(self.reporter(&clock));
         let policies = first_policies(store, &self.connection, &self.options.keys).await?;
         let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
@@ -215,11 +210,7 @@ impl Engine {
             }
         }
         let gates = registered.iter().map(|known| (known.queue.clone(), Arc::clone(&known.gate))).collect();
-        self.start_journal(
-            registry,
-            store,
-            registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect(),
-        );
+        self.start_journal(registry, store, &registered);
         let registrar = Registrar {
             connection: self.connection.clone(),
             keys: self.options.keys.clone(),
@@ -247,13 +238,23 @@ impl Engine {
         Ok(())
     }
 
+    fn reporter(&self, clock: &Arc<ServerClock>) -> Reporter {
+        Reporter {
+            kept: Expiring::new(self.connection.clone()),
+            publisher: self.publisher.clone(),
+            keys: self.options.keys.clone(),
+            clock: Arc::clone(clock),
+        }
+    }
+
     fn start_journal<C: Send + Sync + 'static>(
         &self,
         registry: &Registry<C>,
         store: &Store,
-        queues: Vec<(QueueName, Vec<Tag>)>,
+        registered: &[Registered],
     ) {
         let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+        let queues = registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect();
         let kinds = registry.specs().into_iter().map(|spec| (spec.kind.clone(), spec.queue.clone())).collect();
         let reconciler = Reconciler {
             connection: connection.clone(),
