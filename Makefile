@@ -13,7 +13,7 @@ EMBEDDER := TRIPSAGE_MEM0_EMBEDDER=$${TRIPSAGE_MEM0_EMBEDDER:-local} \
 	TRIPSAGE_DB_VECTOR_DIMENSIONS=$${TRIPSAGE_DB_VECTOR_DIMENSIONS:-256}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test lint bench fmt docs clients model release clean
+.PHONY: help demo up down status test chaos lint bench fmt docs clients model release clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,10 @@ test: model clients ## every test, against servers brought up for it
 	$(CARGO) build --workspace --all-targets --locked
 	@TRIPSAGE_TEST_MODEL_DIR="$(MODEL_DIR)" $(SERVERS) run --redis-cluster -- \
 		sh -c '$(CARGO) test --workspace --locked --doc && $(CARGO) test --workspace --locked --tests'
+
+chaos: ## every fault under load, counting what is lost or doubled; RUNS=n repeats, QUICK=1 is short, ARGS="name …" picks
+	$(CARGO) build --locked -p tripsage-tests --bins
+	@$(SERVERS) run -- "$(TARGET_DIR)/debug/chaos" $(if $(RUNS),--runs $(RUNS)) $(if $(QUICK),--quick) $(ARGS)
 
 lint: ## format, clippy, documentation, dependencies, scripts; warnings are errors
 	$(CARGO) fmt --all --check

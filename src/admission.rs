@@ -69,14 +69,8 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         Err(error) => return unread("unreadable", error.to_string()),
     };
     let queued_ms = entry.id.ms();
-    let delivery = Delivery {
-        holding: Arc::clone(holding),
-        held,
-        n_crashes: entry.n_crashes,
-        queued_ms,
-        envelope,
-        unreadable: None,
-    };
+    let delivery =
+        Delivery { holding: Arc::clone(holding), held, deaths: entry.deaths, queued_ms, envelope, unreadable: None };
     let admitted = judge(&delivery, registry, (limits, now_ms), refuse);
     (delivery, admitted)
 }
@@ -88,11 +82,11 @@ fn judge<C: Send + Sync + 'static>(
     refuse: impl Fn(&str, String) -> Admitted<C>,
 ) -> Admitted<C> {
     let Envelope { kind, options, .. } = &delivery.envelope;
-    // The first death may have been a neighbour's doing: only one while it ran alone proves anything.
-    if delivery.n_crashes > 1 && delivery.n_crashes >= limits.max_crashes {
+    // A death in company may have been a neighbour's doing: only one while it ran alone proves anything.
+    if delivery.deaths.alone > 0 && delivery.deaths.total() >= limits.max_crashes {
         return refuse(
             "crashed",
-            format!("its worker died {} times while it ran, the last time it ran alone", delivery.n_crashes),
+            format!("its worker died {} times while it ran, the last time it ran alone", delivery.deaths.total()),
         );
     }
     match too_early_or_late(options, now_ms) {

@@ -7,7 +7,7 @@
 mod journaled;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     broker::{
         self, Address, BrokerError, BrokerErrorKind, Connection, Door, Due, Enqueue, Enqueued, QueueTags, Scope,
-        Submitter,
+        Submitter, Writes,
     },
     completion::Completion,
     completions::{Completions, Filter},
@@ -114,6 +114,16 @@ pub enum SubmitError {
     /// The queue takes no new jobs: it was not accepted.
     #[error("submit a job: the queue `{0}` takes no new jobs now; an operator has closed it")]
     Closed(QueueName),
+    /// It is in the server's memory, yet too few replicas said in time that they have it: it may be lost with the server.
+    #[error(
+        "submit a job: it was added, but {got} of {wanted} replicas have it for certain; submitting the same id again is safe"
+    )]
+    NotReplicated {
+        /// How many replicas were to have it.
+        wanted: u32,
+        /// How many have it.
+        got: u32,
+    },
     /// Another job has its dedup key: it was not accepted.
     #[error("submit a job: the job {owner} has the same dedup key and is not done yet, or its window is still open")]
     Duplicate {
@@ -156,6 +166,33 @@ pub struct ClientOptions {
     pub keys: Keys,
     /// How completions are published.
     pub scope: Scope,
+    /// What "accepted" means.
+    pub guarantees: Guarantees,
+}
+
+impl ClientOptions {
+    /// A server under ordinary circumstances.
+    pub fn new(address: Address, keys: Keys) -> Self {
+        Self { address, keys, scope: Scope::Global, guarantees: Guarantees::default() }
+    }
+}
+
+/// What has to be so before a job counts as accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Guarantees {
+    /// How safe jobs are of queues for which no operator has decided it.
+    pub durability: Durability,
+    /// How many replicas have a job of a replicated queue.
+    pub min_replicas: u32,
+    /// How long they are waited for.
+    pub replicas_within: Duration,
+}
+
+impl Default for Guarantees {
+    /// Memory alone; a replica, for a second, where an operator asks for replication.
+    fn default() -> Self {
+        Self { durability: Durability::Memory, min_replicas: 1, replicas_within: Duration::from_secs(1) }
+    }
 }
 
 /// A job that was accepted.
@@ -184,7 +221,6 @@ pub struct Client {
     connection: Connection,
     submitter: Submitter,
     fleet: Mutex<Option<(Instant, Arc<Fleet>)>>,
-    durability: Durability,
     journal: Option<Store>,
 }
 
@@ -217,7 +253,6 @@ impl Client {
             submitter: Submitter::new(connection.clone()),
             connection,
             fleet: Mutex::default(),
-            durability: Durability::default(),
             journal: None,
         })
     }
@@ -226,13 +261,6 @@ impl Client {
     #[must_use]
     pub fn with_journal(mut self, store: Store) -> Self {
         self.journal = Some(store);
-        self
-    }
-
-    /// The same for a fleet whose queues have this durability where no operator decided otherwise.
-    #[must_use]
-    pub fn with_durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
         self
     }
 
@@ -259,10 +287,8 @@ impl Client {
     /// [`SubmitError`] when the server refused or did not answer; some may have been accepted.
     pub async fn submit_each(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
         let fleet = self.fleet().await?;
-        let is_journaled = |(_, submission): &(usize, Submission)| {
-            let decided = fleet.policies.get(&submission.queue).and_then(|policy| policy.durability);
-            decided.unwrap_or(self.durability) == Durability::Journaled
-        };
+        let is_journaled =
+            |(_, job): &(usize, Submission)| self.durability(&fleet, &job.queue) == Durability::Journaled;
         let (journaled, plain): (Vec<_>, Vec<_>) = submissions.into_iter().enumerate().partition(is_journaled);
         let mut submitted = self.place(&fleet, plain).await?;
         submitted.extend(self.submit_journaled(&fleet, journaled).await?);
@@ -288,9 +314,46 @@ impl Client {
             };
             by_partition.entry(choose(&fleet.queues, &submission.queue, turn)).or_default().push((number, submission));
         }
+        let replicated: HashSet<usize> = if self.any_replicated(fleet) {
+            let all = by_partition.values().flatten();
+            let replicated = all.filter(|(_, job)| self.durability(fleet, &job.queue) == Durability::Replicated);
+            replicated.map(|(number, _)| *number).collect()
+        } else {
+            HashSet::new()
+        };
+        let writes = if replicated.is_empty() { None } else { Some(Writes::begin(&self.connection).await?) };
         let added = by_partition.into_iter().map(|(tag, jobs)| self.add(fleet, tag, jobs));
         let submitted = futures::future::try_join_all(added).await?;
-        Ok(submitted.into_iter().flatten().collect())
+        let mut submitted: Vec<(usize, Submitted)> = submitted.into_iter().flatten().collect();
+        if let Some(writes) = writes {
+            self.replicate(&writes, submitted.iter_mut().filter(|(number, _)| replicated.contains(number))).await?;
+        }
+        Ok(submitted)
+    }
+
+    fn any_replicated(&self, fleet: &Fleet) -> bool {
+        let decided = fleet.policies.values().filter_map(|policy| policy.durability);
+        decided.chain([self.options.guarantees.durability]).any(|durability| durability == Durability::Replicated)
+    }
+
+    fn durability(&self, fleet: &Fleet, queue: &QueueName) -> Durability {
+        let decided = fleet.policies.get(queue).and_then(|policy| policy.durability);
+        decided.unwrap_or(self.options.guarantees.durability)
+    }
+
+    /// Waits once for all of them.
+    async fn replicate(
+        &self,
+        writes: &Writes<'_>,
+        submitted: impl Iterator<Item = &mut (usize, Submitted)>,
+    ) -> Result<(), SubmitError> {
+        let Guarantees { min_replicas: wanted, replicas_within, .. } = self.options.guarantees;
+        let got = writes.replicated(wanted, replicas_within).await?;
+        if got < wanted {
+            let accepted = submitted.filter(|(_, submitted)| submitted.is_ok());
+            accepted.for_each(|(_, submitted)| *submitted = Err(SubmitError::NotReplicated { wanted, got }));
+        }
+        Ok(())
     }
 
     /// Ready jobs that nobody has to judge go as plain additions, the others through the script.

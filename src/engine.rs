@@ -138,6 +138,9 @@ struct Ways {
     cancellations: Arc<Cancellations>,
 }
 
+/// How often goodbye is said while running handlers end.
+const GOODBYE: Duration = Duration::from_millis(250);
+
 /// After the drain deadline: how long settlers may still try.
 const LAST_TRIES: Duration = Duration::from_secs(3);
 
@@ -218,8 +221,14 @@ impl Engine {
         let holdings = self.holdings.iter().map(by_tag).collect();
         let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings };
         drop(self.intake.spawn(listener.run(self.intake.clone())));
-        let (connection, store) = (self.connection.clone(), store.clone());
-        let sampler = Sampler { connection, store, clock, partitions: sampled, gates };
+        let sampler = Sampler {
+            connection: self.connection.clone(),
+            store: store.clone(),
+            clock,
+            format: self.options.completion_format,
+            partitions: sampled,
+            gates,
+        };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
     }
@@ -277,8 +286,8 @@ impl Engine {
             },
             lease: options.lease,
             inline_result_bytes: options.inline_result_bytes,
-            budget: Arc::clone(&budget),
             cancellations: Arc::clone(&ways.cancellations),
+            budget: Arc::clone(&budget),
             shutdown: self.settling.clone(),
         });
         let settler = Settler { outcomes, lane, max_batch: options.settle_batch };
@@ -346,6 +355,7 @@ impl Engine {
             () = self.intake.finished() => {}
             () = tokio::time::sleep(self.options.drain) => self.cut_short("the drain deadline passed").await,
             () = hurry => self.cut_short("told a second time").await,
+            () = self.keep_saying_goodbye() => {}
         }
         self.say_goodbye().await;
         // The executors are gone, and with them the settlers' senders: they settle what is left, then end.
@@ -364,6 +374,14 @@ impl Engine {
         );
         drop(tokio::time::timeout(LAST_TRIES, self.connection.close()).await);
         tracing::info!("stopped");
+    }
+
+    /// Deliveries are handed back as reads come home and batches are given up: others are to look again and again.
+    async fn keep_saying_goodbye(&self) {
+        loop {
+            tokio::time::sleep(GOODBYE).await;
+            self.say_goodbye().await;
+        }
     }
 
     async fn cut_short(&self, why: &'static str) {

@@ -82,7 +82,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
     }
 
     async fn start_one(&self, ready: Ready<C>) {
-        if ready.delivery.n_crashes > 0 {
+        if ready.delivery.runs_alone() {
             return self.runner.run_alone(ready).await;
         }
         match self.batches.get(&ready.delivery.envelope.kind) {

@@ -68,7 +68,7 @@ pub const KEYS: &[Documented] = &[
     (
         "tripsage:{t}:control",
         "hash",
-        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`",
+        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`; what was measured for it: `bytes`, `rate`; `format` of completions",
         "stays",
     ),
     (
@@ -216,7 +216,7 @@ pub struct PartitionKeys {
     pub later_jobs: String,
     /// zset: consumer → last heartbeat in ms of the server's clock. A dead consumer's is deleted by `reclaim`.
     pub live: String,
-    /// hash: lane and entry id → how often a suspected entry ran alone and was not settled yet. Deleted by `settle`.
+    /// hash: lane and entry id → 1000 for each worker that died with it in company, 1 while it runs alone. Deleted by `settle`.
     pub crashes: String,
     /// stream: dead letters. Deleted by redrive and purge alone.
     pub dead: String,

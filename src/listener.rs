@@ -17,18 +17,18 @@ pub enum Word {
         /// Which worker.
         worker: String,
     },
-    /// A job has become the earliest of those that wait in a partition: promoters that sleep longer wake up. Said by the
-    /// scripts that accept delayed jobs and retries.
-    Due {
-        /// The partition's tag.
-        partition: String,
-    },
     /// An operator decided something about a queue: look what it is.
     Policies,
     /// Jobs were cancelled: whoever runs one ends its handler.
     Cancel {
         /// Which jobs.
         ids: Vec<JobId>,
+    },
+    /// A job has become the earliest of those that wait in a partition: promoters that sleep longer wake up. Said by the
+    /// scripts that accept delayed jobs and retries.
+    Due {
+        /// The partition's tag.
+        partition: String,
     },
 }
 
@@ -43,10 +43,10 @@ impl Word {
 pub(crate) struct Listener {
     pub(crate) subscriber: Subscriber,
     pub(crate) goodbyes: watch::Sender<u64>,
-    /// This worker's partitions by their tags.
-    pub(crate) holdings: HashMap<String, Arc<Holding>>,
     pub(crate) decided: Arc<Notify>,
     pub(crate) cancellations: Arc<Cancellations>,
+    /// This worker's partitions by their tags.
+    pub(crate) holdings: HashMap<String, Arc<Holding>>,
 }
 
 impl Listener {
@@ -59,13 +59,13 @@ impl Listener {
                     tracing::debug!(worker, "a worker said goodbye");
                     self.goodbyes.send_modify(|n_goodbyes| *n_goodbyes += 1);
                 }
+                Some(Ok(Word::Policies)) => self.decided.notify_one(),
+                Some(Ok(Word::Cancel { ids })) => self.cancellations.cancel(&ids),
                 Some(Ok(Word::Due { partition })) => {
                     if let Some(holding) = self.holdings.get(&partition) {
                         holding.nudge();
                     }
                 }
-                Some(Ok(Word::Policies)) => self.decided.notify_one(),
-                Some(Ok(Word::Cancel { ids })) => self.cancellations.cancel(&ids),
                 Some(Err(error)) => tracing::debug!(%error, "a word that this version does not know"),
                 None => {}
             }

@@ -40,7 +40,7 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
         let mut strays_due = Instant::now() + self.lease;
         while shutdown.run_until_stopped(self.pause()).await.is_some() {
             if !self.gate.is_closed()
-                && let Err(error) = self.reclaim().await
+                && let Err(error) = self.reclaim(&shutdown).await
             {
                 self.recover(&error).await;
             }
@@ -64,8 +64,10 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
         }
     }
 
-    async fn reclaim(&self) -> Result<(), BrokerError> {
-        while let Some(mut slots) = self.slots.try_some(MAX_PER_SCRIPT) {
+    /// Waits its turn for slots as the consumers do: where all are taken, abandoned jobs would else wait for an idle hour.
+    async fn reclaim(&self, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        let turn = || shutdown.run_until_stopped(tokio::time::timeout(LOOK, self.slots.some(MAX_PER_SCRIPT)));
+        while let Some(Ok(mut slots)) = turn().await {
             let limit = slots.len();
             let claimed = self.holding.partition.reclaim(&self.worker, self.lease, limit).await?;
             let n_claimed = claimed.len();

@@ -181,7 +181,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// A suspected job whose handler came back did not kill its worker, whoever kills it before this is settled.
     async fn acquit(&self, delivery: &Delivery) {
-        if delivery.n_crashes > 0 && delivery.holding.partition.forget_alone(&delivery.held).await.is_err() {
+        if delivery.runs_alone() && delivery.holding.partition.forget_alone(&delivery.held).await.is_err() {
             metrics::role_failed("runner");
         }
     }

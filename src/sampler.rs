@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    broker::{BrokerError, Connection, sampling},
+    broker::{BrokerError, Budgets, Connection, sampling},
     clock::ServerClock,
+    completion::Format,
     gate::Gate,
     job::QueueName,
     keys::PartitionKeys,
@@ -15,13 +16,18 @@ use crate::{
     telemetry::metrics,
 };
 
-const SAMPLE: Duration = Duration::from_secs(5);
+/// How often budgets are measured.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After how many of these everything is.
+const SAMPLE: u32 = 5;
 
 /// Samples every queue of this worker.
 pub(crate) struct Sampler {
     pub(crate) connection: Connection,
     pub(crate) store: Store,
     pub(crate) clock: Arc<ServerClock>,
+    pub(crate) format: Format,
     pub(crate) partitions: BTreeMap<QueueName, Vec<PartitionKeys>>,
     pub(crate) gates: BTreeMap<QueueName, Arc<Gate>>,
 }
@@ -29,24 +35,42 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Ends when told to stop.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let mut ticks = interval(SAMPLE);
+        let mut ticks = interval(LOOK);
+        let mut budgets = Budgets::default();
+        let mut n_looks = 0;
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
-            let (open, idle) = self.store.connections();
-            metrics::database_connections(open, idle);
+            let looked = self.look(&mut budgets, n_looks % SAMPLE == 0).await;
+            n_looks += 1;
+            if let Err(error) = looked {
+                metrics::role_failed("sampler");
+                tracing::warn!(%error, "could not sample the queues");
+            }
+        }
+    }
+
+    async fn look(&self, budgets: &mut Budgets, everything: bool) -> Result<(), BrokerError> {
+        for keys in self.partitions.values().flatten() {
+            budgets.measure(&self.connection, keys, self.format).await?;
+        }
+        if everything {
+            self.sample_postgres().await;
             for (queue, gate) in &self.gates {
                 metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
             }
-            match self.store.journal_backlog().await {
-                Ok(backlog) => metrics::journal_sampled(&backlog),
-                Err(error) => {
-                    metrics::role_failed("sampler");
-                    tracing::warn!(%error, "could not sample the journal");
-                }
-            }
-            if let Err(error) = self.sample().await {
+            self.sample().await?;
+        }
+        Ok(())
+    }
+
+    async fn sample_postgres(&self) {
+        let (open, idle) = self.store.connections();
+        metrics::database_connections(open, idle);
+        match self.store.journal_backlog().await {
+            Ok(backlog) => metrics::journal_sampled(&backlog),
+            Err(error) => {
                 metrics::role_failed("sampler");
-                tracing::warn!(%error, "could not sample the queues");
+                tracing::warn!(%error, "could not sample the journal");
             }
         }
     }

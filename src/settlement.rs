@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    broker::Held,
+    broker::{Deaths, Held},
     completion::Timings,
     envelope::{Envelope, Options},
     handler::Produced,
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Delivery {
     pub(crate) holding: Arc<Holding>,
     pub(crate) held: Held,
-    pub(crate) n_crashes: u32,
+    pub(crate) deaths: Deaths,
     /// When it entered its stream, by the server's clock.
     pub(crate) queued_ms: u64,
     pub(crate) envelope: Envelope,
@@ -41,12 +41,18 @@ impl Delivery {
     pub(crate) fn unreadable(holding: Arc<Holding>, held: Held, id: JobId, bytes: Bytes) -> Self {
         let envelope =
             Envelope { id, kind: UNREADABLE, payload: Bytes::new(), options: Options::default(), unknown: Vec::new() };
-        Self { holding, queued_ms: held.entry.ms(), held, n_crashes: 0, envelope, unreadable: Some(bytes) }
+        Self { holding, queued_ms: held.entry.ms(), held, deaths: Deaths::default(), envelope, unreadable: Some(bytes) }
     }
 
     /// The attempt that runs now; the first is 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.envelope.options.failed_attempts + 1
+    }
+
+    /// Whether nothing else may run beside it. Not after the first death: a killed worker's jobs have hurt nobody, and one
+    /// after the other they would take long.
+    pub(crate) fn runs_alone(&self) -> bool {
+        self.deaths.total() > 1
     }
 }
 

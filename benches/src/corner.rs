@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use engine::{
-    broker::{Address, Scope, register},
+    broker::{Address, register},
     client::{Client, ClientOptions},
     keys::Keys,
     partition::{Tag, tags},
@@ -96,7 +96,7 @@ impl Corner {
     pub(crate) async fn new(servers: &Servers, scratch: &Scratch, n_partitions: u16) -> anyhow::Result<Self> {
         let keys = Keys::new(format!("bench-{}:", uuid::Uuid::now_v7().simple()));
         let address = Address::parse(&servers.dragonfly_url, None)?;
-        let client = Client::connect(ClientOptions { address, keys: keys.clone(), scope: Scope::Global }).await?;
+        let client = Client::connect(ClientOptions::new(address, keys.clone())).await?;
         let wanted = tags(&noop::QUEUE, n_partitions, worker::SERVER_THREADS);
         let partitions = register(client.connection(), &keys, &noop::QUEUE, &wanted).await?;
         let mut postgres = PgConnection::connect(&scratch.url).await?;

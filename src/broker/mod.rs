@@ -4,6 +4,7 @@
 //! hash tag. Each script has one Rust function of the same name, its only caller.
 
 mod beat;
+mod budget;
 mod connection;
 pub mod dead_letters;
 mod enqueue;
@@ -21,6 +22,7 @@ pub mod redrive;
 mod register;
 mod release;
 pub mod replay;
+mod replicas;
 mod reply;
 pub mod sampling;
 mod script;
@@ -33,6 +35,7 @@ mod version;
 
 pub(crate) use self::enqueue::with_lane;
 pub use self::{
+    budget::Budgets,
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
@@ -40,7 +43,7 @@ pub use self::{
     generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
     keyspace::Expiring,
-    partition::{Entry, EntryId, Partition},
+    partition::{Deaths, Entry, EntryId, Partition},
     promote::Promoted,
     pubsub::{Message, Publisher, Scope, Subscriber},
     reclaim::Reclaimed,
@@ -48,6 +51,7 @@ pub use self::{
     register::{QueueTags, register, registered},
     release::Held,
     replay::Replayed,
+    replicas::Writes,
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     submit::Submitter,

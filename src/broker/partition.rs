@@ -83,24 +83,46 @@ pub struct Entry {
     pub job: Option<Bytes>,
     /// All its fields and values, one after the other.
     pub fields: Vec<Bytes>,
-    /// How often it is suspected of its worker's death: the first time in company, then each time that it ran alone.
-    pub n_crashes: u32,
+    /// How often workers died that held it.
+    pub deaths: Deaths,
+}
+
+/// How often workers died that held an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deaths {
+    /// Beside others: any of them may have been the cause.
+    pub in_company: u32,
+    /// While it ran alone.
+    pub alone: u32,
+}
+
+impl Deaths {
+    /// All of them.
+    pub fn total(self) -> u32 {
+        self.in_company + self.alone
+    }
+
+    /// Reads `<in company> <alone>`.
+    fn read(text: &[u8]) -> Option<Self> {
+        let (in_company, alone) = std::str::from_utf8(text).ok()?.split_once(' ')?;
+        Some(Self { in_company: in_company.parse().ok()?, alone: alone.parse().ok()? })
+    }
 }
 
 impl Entry {
-    /// Reads `{lane, id, {field, value, …}, crashes or nothing}`.
+    /// Reads `{lane, id, {field, value, …}, deaths or nothing}`.
     pub(super) fn read(value: &Value) -> Option<Self> {
         let parts = reply::array(value);
         let lane = u8::try_from(reply::integer(parts.first()?)?).ok()?;
-        let n_crashes = parts.get(3).and_then(reply::integer).and_then(|n| u32::try_from(n).ok());
-        Some(Self::of_fields(Priority::from_lane(lane), parts.get(1)?, parts.get(2)?, n_crashes.unwrap_or_default()))
+        let deaths = parts.get(3).and_then(reply::bytes).and_then(|text| Deaths::read(&text));
+        Some(Self::of_fields(Priority::from_lane(lane), parts.get(1)?, parts.get(2)?, deaths.unwrap_or_default()))
     }
 
     /// A deleted entry has no fields: Redis says nil, Dragonfly an empty list.
-    pub(super) fn of_fields(priority: Priority, id: &Value, fields: &Value, n_crashes: u32) -> Self {
+    pub(super) fn of_fields(priority: Priority, id: &Value, fields: &Value, deaths: Deaths) -> Self {
         let fields: Vec<Bytes> = reply::array(fields).iter().filter_map(reply::bytes).collect();
         let job = fields.chunks_exact(2).find(|pair| pair[0] == keys::JOB_FIELD).map(|pair| pair[1].clone());
-        Self { priority, id: EntryId(reply::bytes(id).unwrap_or_default()), job, fields, n_crashes }
+        Self { priority, id: EntryId(reply::bytes(id).unwrap_or_default()), job, fields, deaths }
     }
 
     /// The id that a job gets whose envelope names none: the same at every delivery.
@@ -117,7 +139,7 @@ mod tests {
     fn a_deleted_entry_reads_the_same_from_every_server() {
         let id = Value::from("17-0");
         for fields in [Value::Null, Value::Array(Vec::new())] {
-            let entry = Entry::of_fields(Priority::High, &id, &fields, 0);
+            let entry = Entry::of_fields(Priority::High, &id, &fields, Deaths::default());
             assert_eq!((entry.job, entry.fields.len(), entry.id.ms()), (None, 0, 17));
         }
     }
@@ -126,9 +148,10 @@ mod tests {
     fn what_a_script_hands_over_reads_the_same_from_every_server() {
         for lane in [Value::Integer(2), Value::Double(2.0), Value::from("2")] {
             let fields = Value::Array(vec![Value::from("job"), Value::from("x")]);
-            let entry = Entry::read(&Value::Array(vec![lane, Value::from("17-0"), fields, Value::Double(1.0)]));
+            let entry = Entry::read(&Value::Array(vec![lane, Value::from("17-0"), fields, Value::from("2 1")]));
             let entry = entry.expect("an entry");
-            assert_eq!((entry.priority, entry.n_crashes, entry.job), (Priority::Normal, 1, Some(Bytes::from("x"))));
+            assert_eq!((entry.priority, entry.job), (Priority::Normal, Some(Bytes::from("x"))));
+            assert_eq!((entry.deaths.in_company, entry.deaths.alone, entry.deaths.total()), (2, 1, 3));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     connection::{BrokerError, text},
-    partition::{Entry, Partition},
+    partition::{Deaths, Entry, Partition},
     release::Held,
     reply,
 };
@@ -16,6 +16,7 @@ impl Partition {
         let (lane, id) = (self.keys.lane(held.priority), held.entry.as_str());
         let found = self.commands.call("XRANGE", [lane, id, id, "COUNT", "1"].map(text).to_vec()).await?;
         let entry = reply::array(&found).first().map(reply::array);
-        Ok(entry.and_then(|parts| Some(Entry::of_fields(held.priority, parts.first()?, parts.get(1)?, 0))))
+        Ok(entry
+            .and_then(|parts| Some(Entry::of_fields(held.priority, parts.first()?, parts.get(1)?, Deaths::default()))))
     }
 }

@@ -4,8 +4,8 @@
 -- claimed: what dead workers held waits with the rest.
 -- KEYS    1 high  2 normal  3 low (streams)  4 live (zset)  5 crashes (hash)  6 control (hash)
 -- ARGV    1 group  2 consumer that claims  3 the consumer that never beats  4 lease in ms  5 how many at most (1 to 128)
--- Returns {{lane, entry id, {field, value, …}, how often it is suspected of its worker's death}, …}: 0 when it was
---         handed back, else 1 and one more for each time that it ran alone and was never settled
+-- Returns {{lane, entry id, {field, value, …}, "<deaths in company> <deaths alone>"}, …}: how often a worker died that held it
+--         beside others, and how often one died that ran it alone
 local unpack = table.unpack or unpack
 if redis.call('HGET', KEYS[6], 'paused') then return {} end
 local t = redis.call('TIME')
@@ -22,6 +22,18 @@ local function beats(consumer)
   return last and tonumber(last) >= now - tonumber(ARGV[4])
 end
 
+-- The field counts a death in company as 1000 and a run alone that has not come to its end as 1. A death in company that
+-- memory is too full to note is said all the same, and counted again the next time.
+local function deaths(field, consumer)
+  local noted = tonumber(redis.call('HGET', KEYS[5], field) or 0)
+  local company, alone = math.floor(noted / 1000), noted % 1000
+  if consumer ~= ARGV[3] and alone == 0 then
+    company = company + 1
+    redis.pcall('HINCRBY', KEYS[5], field, 1000)
+  end
+  return string.format('%d %d', company, alone)
+end
+
 local function claim(lane, consumer)
   local pending = redis.call('XPENDING', KEYS[lane], ARGV[1], '-', '+', left, consumer)
   local ids = {}
@@ -32,9 +44,7 @@ local function claim(lane, consumer)
   local entries = redis.call('XCLAIM', KEYS[lane], ARGV[1], ARGV[2], 0, unpack(ids))
   for i = 1, #entries do
     if entries[i] and entries[i][2] then
-      local alone = tonumber(redis.call('HGET', KEYS[5], lane .. ':' .. entries[i][1]) or 0)
-      local suspected = (consumer ~= ARGV[3] or alone > 0) and 1 + alone or 0
-      claimed[#claimed + 1] = {lane, entries[i][1], entries[i][2], suspected}
+      claimed[#claimed + 1] = {lane, entries[i][1], entries[i][2], deaths(lane .. ':' .. entries[i][1], consumer)}
     end
   end
   left = left - #ids

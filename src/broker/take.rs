@@ -7,7 +7,7 @@ use fred::types::Value;
 use super::{
     MAX_PER_SCRIPT,
     connection::{BrokerError, text},
-    partition::{Entry, Partition},
+    partition::{Deaths, Entry, Partition},
     reply,
     script::Script,
 };
@@ -77,7 +77,7 @@ impl Partition {
                 .find(|&lane| reply::bytes(name).is_some_and(|name| name == self.keys.lane(lane)));
             for entry in reply::array(list) {
                 if let ([id, fields], Some(priority)) = (reply::array(entry), lane) {
-                    entries.push(Entry::of_fields(priority, id, fields, 0));
+                    entries.push(Entry::of_fields(priority, id, fields, Deaths::default()));
                 }
             }
         }

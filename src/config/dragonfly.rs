@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::draft::{Draft, Section};
 use super::environment::Environment;
 use super::server_url::ServerUrl;
-use super::units::seconds;
+use super::units::{millis, seconds};
 use super::variable::{Group, Shape, Variable};
 
 /// Settings under `TRIPSAGE_DRAGONFLY_`.
@@ -38,6 +38,11 @@ pub struct Dragonfly {
     /// Life of entries that hardly ever change.
     #[serde(deserialize_with = "seconds")]
     pub ttl_ultra_long: Duration,
+    /// How many replicas have a job of a replicated queue before it counts as accepted.
+    pub min_replicas: u32,
+    /// How long they are waited for.
+    #[serde(rename = "wait_ms", deserialize_with = "millis")]
+    pub wait: Duration,
     /// What every key begins with.
     pub key_prefix: String,
 }
@@ -82,6 +87,16 @@ impl Section for Dragonfly {
             Variable::new("ttl_medium", TTL, "life of ordinary entries, in seconds"),
             Variable::new("ttl_long", TTL, "life of long-lived entries, in seconds"),
             Variable::new("ttl_ultra_long", TTL, "life of entries that hardly ever change, in seconds"),
+            Variable::new(
+                "min_replicas",
+                Shape::Integer { min: 1, max: 5 },
+                "how many replicas have a job of a replicated queue before it counts as accepted",
+            ),
+            Variable::new(
+                "wait_ms",
+                Shape::Integer { min: 10, max: 60_000 },
+                "how long they are waited for, in milliseconds",
+            ),
             Variable::new(
                 "key_prefix",
                 Shape::Text,

@@ -152,6 +152,7 @@ pub fn encode_payload<T: Serialize>(payload: &T) -> Result<Bytes, rmp_serde::enc
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::dedup::{Dedup, Mode};
     use proptest::prelude::*;
 
     fn whole(bytes: impl Into<Bytes>) -> Result<Envelope, EnvelopeError> {
@@ -214,22 +215,87 @@ mod tests {
         assert!(matches!(reading, Reading::Newer { version: 2, .. }));
     }
 
+    /// Options of every kind, each there or not.
+    fn options() -> impl Strategy<Value = Options> {
+        let error = (0_u32..9, any::<u32>(), "\\PC{0,20}", prop::collection::vec("\\PC{0,40}", 0..4));
+        let error = error.prop_map(|(attempt, at_ms, class, chain)| AttemptError {
+            attempt,
+            at_ms: u64::from(at_ms),
+            class,
+            chain,
+            worker: "w".into(),
+        });
+        let dedup = ("\\PC{1,40}", any::<u64>(), prop::sample::select(Mode::ALL.to_vec()));
+        let dedup = dedup.prop_map(|(key, window_ms, mode)| Dedup { key, window_ms, mode });
+        let times = [(); 3].map(|()| prop::option::of(any::<u64>()));
+        let texts = [(); 3].map(|()| prop::option::of("\\PC{0,40}"));
+        let counts = (prop::option::of(1_u32..99), 0_u32..9, 0_u32..9, any::<bool>());
+        let lists = (prop::collection::vec(error, 0..4), prop::collection::vec("\\PC{1,9}", 0..4));
+        let rest = (prop::sample::select(Priority::ALL.to_vec()), prop::option::of(dedup));
+        (times, texts, counts, lists, rest).prop_map(|(times, texts, counts, (errors, notify), (priority, dedup))| {
+            let [run_at_ms, deadline_ms, timeout_ms] = times;
+            let [user_id, traceparent, tracestate] = texts;
+            let (max_attempts, failed_attempts, n_redriven, journaled) = counts;
+            Options {
+                user_id,
+                priority,
+                run_at_ms,
+                deadline_ms,
+                timeout_ms,
+                max_attempts,
+                failed_attempts,
+                errors,
+                notify,
+                n_redriven,
+                dedup,
+                journaled,
+                traceparent,
+                tracestate,
+            }
+        })
+    }
+
+    /// Fields that no version knows yet.
+    fn unknown() -> impl Strategy<Value = Vec<(String, Bytes)>> {
+        let value = prop_oneof![
+            any::<i64>().prop_map(serde_json::Value::from),
+            "\\PC{0,60}".prop_map(serde_json::Value::from),
+            prop::collection::vec(any::<bool>(), 0..20).prop_map(serde_json::Value::from),
+            prop::collection::btree_map("[a-z]{1,4}", any::<u32>(), 0..4).prop_map(|map| serde_json::json!(map)),
+        ];
+        let value = value.prop_map(|value| Bytes::from(rmp_serde::to_vec(&value).unwrap()));
+        prop::collection::btree_map("x_[a-z]{1,9}", value, 0..4).prop_map(|fields| fields.into_iter().collect())
+    }
+
+    fn envelope() -> impl Strategy<Value = Envelope> {
+        (options(), unknown(), any::<i64>()).prop_map(|(options, unknown, number)| {
+            let payload = encode_payload(&serde_json::json!({ "n": number })).unwrap();
+            Envelope { unknown, ..Envelope::new(Kind::from_static("a.b"), payload, options) }
+        })
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
-            user in prop::option::of(".{0,40}"), priority in 0_usize..3, run_at in prop::option::of(any::<u64>()),
-            attempts in 0_u32..9, max in prop::option::of(1_u32..99), notify in prop::collection::vec("[a-z]{1,9}", 0..4),
-            number in any::<i64>(), extra in prop::option::of(any::<i64>()))
-        {
-            let options = Options {
-                user_id: user, priority: Priority::ALL[priority], run_at_ms: run_at, failed_attempts: attempts, n_redriven: attempts / 2, max_attempts: max, notify,
-                errors: vec![AttemptError { attempt: 1, at_ms: 5, class: "c".into(), chain: vec!["x".into()], worker: "w".into() }],
-                ..Options::default()
-            };
-            let payload = encode_payload(&serde_json::json!({ "n": number })).unwrap();
-            let mut envelope = Envelope::new(Kind::from_static("a.b"), payload, options);
-            envelope.unknown.extend(extra.map(|n| ("x_new".to_owned(), Bytes::from(rmp_serde::to_vec(&n).unwrap()))));
+        fn what_is_written_is_read_back(envelope in envelope()) {
             prop_assert_eq!(whole(envelope.write()).unwrap(), envelope);
+        }
+
+        #[test]
+        fn the_same_envelope_as_json_reads_the_same(envelope in envelope()) {
+            let map: serde_json::Value = rmp_serde::from_slice(&envelope.write()).unwrap();
+            let mut from_json = whole(serde_json::to_vec(&map).unwrap()).unwrap();
+            from_json.unknown.sort();
+            prop_assert_eq!(from_json, envelope);
+        }
+
+        #[test]
+        fn unknown_fields_survive_any_number_of_retries(envelope in envelope(), n_retries in 1..5) {
+            let mut travelling = envelope.clone();
+            for _ in 0..n_retries {
+                travelling = whole(travelling.write()).unwrap();
+                travelling.options.failed_attempts += 1;
+            }
+            prop_assert_eq!((travelling.unknown, travelling.payload), (envelope.unknown, envelope.payload));
         }
 
         #[test]

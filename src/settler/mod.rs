@@ -46,8 +46,8 @@ pub(crate) struct Lane<C> {
     pub(crate) context: SettleContext,
     pub(crate) lease: Duration,
     pub(crate) inline_result_bytes: usize,
-    pub(crate) budget: Arc<SharedBudget>,
     pub(crate) cancellations: Arc<Cancellations>,
+    pub(crate) budget: Arc<SharedBudget>,
     pub(crate) shutdown: Shutdown,
 }
 

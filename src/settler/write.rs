@@ -94,13 +94,13 @@ pub(super) fn settling(
     let finish = completion(settlement, context)
         .map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
     let dedup_key = freed(settlement);
-    let (held, n_crashes) = (delivery.held.clone(), delivery.n_crashes);
+    let (held, n_crashes) = (delivery.held.clone(), delivery.deaths.total());
     Settling { held, id: delivery.envelope.id, verb, finish, n_crashes, dedup_key }
 }
 
 /// The dedup key of a job that is over, unless time alone frees it.
 fn freed(Settlement { delivery, verdict, .. }: &Settlement) -> Option<String> {
-    let over = matches!(verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
+    let over = !matches!(verdict, Verdict::Retry(..) | Verdict::Snooze(_));
     let dedup = delivery.envelope.options.dedup.as_ref().filter(|dedup| over && dedup.mode != Mode::Throttle)?;
     Some(delivery.holding.partition.keys.dedup(&dedup.key))
 }

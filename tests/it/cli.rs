@@ -2,6 +2,12 @@
 
 use std::{process::Stdio, time::Duration};
 
+use engine::{
+    broker::{govern, registered},
+    job::QueueName,
+    partition::tags,
+    policy::Policy,
+};
 use harness::{Fixture, Said, WorkerProcess, eventually, said};
 use serde_json::{Value, json};
 use tokio::{
@@ -315,4 +321,60 @@ async fn settings_are_shown_without_their_secrets() {
     let shown = said(&mut command).await;
     assert!(shown.success && shown.stdout.contains("TRIPSAGE_EXTERNAL_OPENAI_API_KEY"), "{shown:?}");
     assert!(!shown.stdout.contains(SECRET) && !shown.stderr.contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_dedup_key_is_told_whose_it_is() {
+    let fixture = Fixture::new().await;
+    let keyed = |mode| ["enqueue", "diagnostics.probe", "--dedup-key", "k", "--dedup-mode", mode];
+    let first = fixture.run(&keyed("reject")).await;
+    assert!(first.success, "{first:?}");
+    let id = first.stdout.trim();
+    clear(&fixture.run(&keyed("reject")).await, &[id, "same dedup key"]);
+    let existing = fixture.run(&keyed("existing")).await;
+    assert!(existing.success && existing.stdout.trim() == id, "{existing:?}");
+    let replaced = fixture.run(&keyed("replace")).await;
+    assert!(replaced.success && replaced.stdout.trim() != id && replaced.stderr.contains(id), "{replaced:?}");
+    let unkeyed = fixture.run(&["enqueue", "diagnostics.probe", "--dedup-mode", "replace"]).await;
+    assert!(!unkeyed.success && unkeyed.stderr.contains("--dedup-key"), "{unkeyed:?}");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_by_its_own_exit_status_and_waited_for_line_by_line() {
+    let fixture = Fixture::new().await;
+    let queue = QueueName::from_static("diagnostics");
+    let decide = async |policy: Policy| {
+        let known = registered(fixture.client.connection(), &fixture.keys).await.unwrap();
+        let tags = known.get(&queue).cloned().unwrap_or_else(|| tags(&queue, 1, 1));
+        govern(fixture.client.connection(), &fixture.keys, (&queue, &tags), &policy).await.unwrap();
+    };
+    decide(Policy { max_depth: Some(10), ..Policy::default() }).await;
+    let lines = "{}\n".repeat(25);
+    let told = async |words: &[&str]| {
+        let mut child = fixture
+            .tripsage(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).await.unwrap();
+        child.wait_with_output().await.unwrap()
+    };
+    let full = told(&["enqueue", "diagnostics.probe", "--lines", "-", "--fail-when-full"]).await;
+    assert_eq!(full.status.code(), Some(75), "{full:?}");
+    assert_eq!(String::from_utf8(full.stdout).unwrap().lines().count(), 10, "the ids of what was accepted");
+    let one = fixture.tripsage(&["enqueue", "diagnostics.probe"]).output().await.unwrap();
+    let said = String::from_utf8(one.stderr).unwrap();
+    assert!(one.status.code() == Some(75) && said.contains("`diagnostics` is full"), "{said}");
+
+    let patient = told(&["enqueue", "diagnostics.probe", "--lines", "-"]);
+    let (patient, worker) = tokio::join!(patient, WorkerProcess::start(&fixture, &[]));
+    assert!(patient.status.success(), "{patient:?}");
+    assert_eq!(String::from_utf8(patient.stdout).unwrap().lines().count(), 25);
+    worker.stop().await;
+    decide(Policy { closed: true, ..Policy::default() }).await;
+    let closed = fixture.tripsage(&["enqueue", "diagnostics.probe"]).output().await.unwrap();
+    let said = String::from_utf8(closed.stderr).unwrap();
+    assert!(closed.status.code() == Some(75) && said.contains("takes no new jobs"), "{said}");
 }

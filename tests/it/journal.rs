@@ -189,9 +189,10 @@ async fn without_a_postgres_a_client_is_told_how_to_submit_to_a_journaled_queue(
 #[tokio::test]
 async fn a_queue_without_a_policy_has_the_durability_of_the_settings() {
     let fixture = Fixture::new().await;
-    let options = fixture.client.options().clone();
+    let mut options = fixture.client.options().clone();
+    options.guarantees.durability = Durability::Journaled;
     let client = Client::connect(options).await.unwrap().with_journal(fixture.store.clone());
-    client.with_durability(Durability::Journaled).submit_all(entries(3)).await.unwrap();
+    client.submit_all(entries(3)).await.unwrap();
     assert_eq!(journaled(&fixture).await, 3);
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic")]
 
 mod cache;
+mod chaos;
 mod cli;
 mod control;
 mod dead;
@@ -22,3 +23,4 @@ mod ownership;
 mod retries;
 mod schedules;
 mod search;
+mod sequences;

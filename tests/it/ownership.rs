@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::{
     broker::{Entry, Held, Partition, Scope, SettleContext, Settled, Settling, Verb, register, sampling},
-    completion::Format,
-    job::QueueName,
+    completion::{Format, Timings},
+    job::{JobId, QueueName},
     partition::tags,
+    store::{DeadRow, ResultRow},
 };
 use harness::{Fixture, eventually};
 
@@ -57,4 +58,53 @@ async fn an_owner_whose_lease_ran_out_settles_nothing() {
     assert_eq!(partition.settle(&as_worker("heir"), &channel, &own).await.unwrap(), [Settled::Done]);
     assert_eq!(partition.settle(&as_worker("heir"), &channel, &own).await.unwrap(), [Settled::NotOwned], "once");
     partition.close().await;
+}
+
+fn dead(id: JobId) -> DeadRow {
+    DeadRow {
+        id,
+        queue: "toys".to_owned(),
+        partition: "toys~0".to_owned(),
+        kind: "toy.echo".to_owned(),
+        user_id: None,
+        status: "dead",
+        class: "error".to_owned(),
+        error: "no luck".to_owned(),
+        attempt: 1,
+        letter: Vec::new(),
+        traceparent: None,
+    }
+}
+
+fn done(id: JobId) -> ResultRow {
+    ResultRow {
+        id,
+        queue: "toys".to_owned(),
+        kind: "toy.echo".to_owned(),
+        user_id: None,
+        attempt: 1,
+        result: serde_json::json!({}),
+        worker: "zombie".to_owned(),
+        timings: Timings { queued_ms: 1, started_ms: 2, finished_ms: 3 },
+    }
+}
+
+/// A zombie may have been paused after it asked what it owns: its result is the first, whatever became of the job meanwhile.
+#[tokio::test]
+async fn a_job_is_never_both_done_and_dead_in_whichever_order_they_are_written() {
+    let fixture = Fixture::new().await;
+    let [first, second] = [JobId::generate(), JobId::generate()];
+    for (id, is_done_first) in [(first, false), (second, true)] {
+        for writes_result in [is_done_first, !is_done_first] {
+            let mut tx = fixture.store.begin().await.unwrap();
+            if writes_result {
+                assert!(tx.insert_results(&[done(id)]).await.unwrap().contains(&id));
+            } else {
+                tx.bury(&[dead(id)]).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+        }
+    }
+    assert_eq!(fixture.number("select count(*) from job_results").await, 2);
+    assert_eq!(fixture.number("select count(*) from dead_jobs").await, 0);
 }

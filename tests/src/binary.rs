@@ -35,14 +35,21 @@ impl Said {
 
 /// The binary, built beside the test.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join("tripsage");
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build -p tripsage-workers`, or everything with `make test`",
-        path.display()
-    );
-    path
+    sibling("tripsage")
+}
+
+/// A program of the workspace, built beside this one or, when this is a test, one folder above it.
+pub(crate) fn sibling(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
+    beside.unwrap_or_else(|| {
+        let folder = this.parent().and_then(Path::parent).unwrap();
+        panic!(
+            "{} is missing in {}: run `cargo build --workspace`, or everything with `make test`",
+            name,
+            folder.display()
+        )
+    })
 }
 
 /// A command with nothing of ours in its environment, in a folder without a `.env`.

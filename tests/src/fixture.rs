@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::{
-    broker::{Address, Connection, Scope, sampling},
+    broker::{Address, Connection, sampling},
     client::{Client, ClientOptions},
     job::{JobId, QueueName},
     keys::Keys,
@@ -49,10 +49,7 @@ impl Fixture {
         let pool = PgPool::connect(&database_url).await.unwrap();
         let address = Address::parse(dragonfly_url, None).unwrap();
         let keys = Keys::new(format!("test-{}:", Uuid::now_v7().simple()));
-        let client =
-            Client::connect(ClientOptions { address: address.clone(), keys: keys.clone(), scope: Scope::Global })
-                .await
-                .unwrap();
+        let client = Client::connect(ClientOptions::new(address.clone(), keys.clone())).await.unwrap();
         Self { store, pool, database_url, dragonfly_url: dragonfly_url.to_owned(), address, keys, client }
     }
 
@@ -105,7 +102,7 @@ pub fn database(url: &str) -> Database {
 }
 
 /// A database copied from one that is migrated once a run.
-async fn fresh_database() -> String {
+pub(crate) async fn fresh_database() -> String {
     let template = TEMPLATE.get_or_init(make_template).await;
     let name = format!("test_{}", Uuid::now_v7().simple());
     let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
@@ -137,6 +134,6 @@ fn with_database(name: &str) -> String {
     url.into()
 }
 
-fn rustls_provider() -> Result<(), ()> {
+pub(crate) fn rustls_provider() -> Result<(), ()> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().map_err(drop)
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a harness may panic: that is how a test fails")]
 
 mod binary;
+pub mod chaos;
 mod clients;
 pub mod conformance;
 pub mod fakes;

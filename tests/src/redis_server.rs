@@ -28,6 +28,17 @@ impl RedisServer {
         Self::launch(program.expect("valkey-server or redis-server on PATH"), all).await
     }
 
+    /// Starts a replica of another server, and waits until it has all that the other has.
+    pub async fn replica_of(other: &Self) -> Self {
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &other.port.to_string()]).await;
+        eventually("a replica in step", async || {
+            let info = replica.connect().await.ask(&["INFO", "replication"]).await.ok()?;
+            info.contains("master_link_status:up").then_some(())
+        })
+        .await;
+        replica
+    }
+
     /// Starts a one-node cluster that has all slots: it refuses commands and scripts that cross hash tags.
     pub async fn cluster() -> Self {
         let server = Self::start(&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]).await;
@@ -46,6 +57,16 @@ impl RedisServer {
         let options = ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename="];
         let all = options.into_iter().chain(["--version_check=false"]).map(str::to_owned).collect();
         Some(Self::launch(on_path("dragonfly")?, all).await)
+    }
+
+    /// Starts what the service itself runs on where there is one, so that it can be killed and started again: with
+    /// nothing, or from the snapshot that it was told to save.
+    pub async fn for_faults() -> Self {
+        let Some(program) = on_path("dragonfly") else { return Self::start(&[]).await };
+        let options =
+            ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename=dump", "--dir=."];
+        let all = options.into_iter().chain(["--version_check=false"]).map(str::to_owned).collect();
+        Self::launch(program, all).await
     }
 
     async fn launch(program: PathBuf, options: Vec<String>) -> Self {

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use engine::{
-    broker::Scope,
+    broker::{Address, Scope},
     completion::Format,
     engine::{Engine, Options},
+    keys::Keys,
     queue::Queue,
     registry::Registry,
     retry_budget::RetryLimits,
@@ -51,6 +52,30 @@ impl Default for WorkerOptions {
     }
 }
 
+impl WorkerOptions {
+    /// The engine's own options for a worker of this name.
+    pub(crate) fn engine(&self, worker: String, (address, keys): (Address, Keys), queues: Vec<Queue>) -> Options {
+        Options {
+            worker,
+            address,
+            keys,
+            queues,
+            server_threads: 2,
+            lease: self.lease,
+            drain: self.drain,
+            max_crashes: 2,
+            max_payload_bytes: self.max_payload_bytes,
+            inline_result_bytes: 16 << 10,
+            completion_format: self.format,
+            scope: Scope::Global,
+            completion_retention: Duration::from_secs(600),
+            settle_batch: 512,
+            dead_retention: self.dead_retention,
+            retry_limits: self.retry_limits,
+        }
+    }
+}
+
 /// A worker that runs.
 pub struct RunningWorker {
     runtime: Option<Runtime>,
@@ -70,24 +95,9 @@ impl RunningWorker {
         let queues = registry.queues().into_iter();
         let queues =
             queues.map(|name| Queue { name, concurrency: options.concurrency, n_partitions: options.n_partitions });
-        let engine_options = Options {
-            worker: format!("w-{}", Uuid::now_v7().simple()),
-            address: fixture.address.clone(),
-            keys: fixture.keys.clone(),
-            queues: queues.collect(),
-            server_threads: 2,
-            lease: options.lease,
-            drain: options.drain,
-            max_crashes: 2,
-            max_payload_bytes: options.max_payload_bytes,
-            inline_result_bytes: 16 << 10,
-            completion_format: options.format,
-            scope: Scope::Global,
-            completion_retention: Duration::from_secs(600),
-            settle_batch: 512,
-            dead_retention: options.dead_retention,
-            retry_limits: options.retry_limits,
-        };
+        let worker = format!("w-{}", Uuid::now_v7().simple());
+        let at = (fixture.address.clone(), fixture.keys.clone());
+        let engine_options = options.engine(worker, at, queues.collect());
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, starting) = oneshot::channel();
         let url = fixture.database_url.clone();

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use engine::{
     broker::{Address, BrokerError, Connection, Scope},
     cache::{Cache, CacheOptions},
-    client::{Client, ClientOptions},
+    client::{Client, ClientOptions, Guarantees},
     clock::ServerClock,
     completion::Format,
     config::{CompletionFormat, Dragonfly},
@@ -85,10 +85,20 @@ impl App {
     /// # Errors
     /// Where it is and why it cannot be reached.
     pub async fn client(&self) -> anyhow::Result<Client> {
-        let address = self.address()?;
-        let shown = address.shown().to_owned();
-        let options = ClientOptions { address, keys: self.keys(), scope: Scope::Global };
+        let options = self.client_options()?;
+        let shown = options.address.shown().to_owned();
         Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown} (TRIPSAGE_DRAGONFLY_URL)"))
+    }
+
+    /// Where and how jobs are submitted.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn client_options(&self) -> anyhow::Result<ClientOptions> {
+        let Dragonfly { min_replicas, wait, .. } = self.settings.dragonfly;
+        let durability = self.settings.worker.durability;
+        let guarantees = Guarantees { durability, min_replicas, replicas_within: wait };
+        Ok(ClientOptions { guarantees, ..ClientOptions::new(self.address()?, self.keys()) })
     }
 
     /// What turns texts into vectors, as the settings choose.

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", commands::told(&error));
-            ExitCode::FAILURE
+            ExitCode::from(commands::status(&error))
         }
     }
 }

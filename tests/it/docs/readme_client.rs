@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use engine::{
-    broker::{Address, Scope},
+    broker::Address,
     client::{Client, ClientOptions, Submission},
     completion::Completion,
     keys::Keys,
@@ -15,7 +15,7 @@ use workers::diagnostics::Probe;
 
 pub async fn submit_and_await(url: &str, prefix: &str) -> anyhow::Result<Completion> {
     let address = Address::parse(url, None)?;
-    let client = Client::connect(ClientOptions { address, keys: Keys::new(prefix), scope: Scope::Global }).await?;
+    let client = Client::connect(ClientOptions::new(address, Keys::new(prefix))).await?;
     let job = Submission::job(&Probe { say: Some("hello".to_owned()), ..Probe::default() })?;
     let completion = client.submit_and_wait(job, Duration::from_secs(30)).await?;
     println!("{} {:?}", completion.status.as_str(), completion.result);

@@ -3,11 +3,13 @@
 mod budgets;
 mod dedup;
 mod model;
+mod replicas;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::{
-    broker::{Entry, Held, Partition, Scope, SettleContext, Settled, Settling, Verb, sampling},
+    broker::{Entry, Finish, Held, Partition, Scope, SettleContext, Settled, Settling, Verb, sampling},
     client::{Accepted, Submission, SubmitError},
     completion::Format,
     dedup::{Dedup, Mode},
@@ -60,7 +62,9 @@ impl Corner {
         let dedup = options.dedup.filter(|dedup| over && dedup.mode != Mode::Throttle);
         let dedup_key = dedup.map(|dedup| self.partition.keys.dedup(&dedup.key));
         let held = Held { priority: entry.priority, entry: entry.id.clone() };
-        let settling = [Settling { held, id, verb, finish: None, n_crashes: 0, dedup_key }];
+        let open = Bytes::from_static(b"{\"seq\":");
+        let finish = over.then(|| Finish { open, kind_channel: "kind".to_owned(), further: Vec::new() });
+        let settling = [Settling { held, id, verb, finish, n_crashes: 0, dedup_key }];
         let channel = self.fixture.keys.done_channel(&TOYS);
         assert_eq!(self.partition.settle(&me(), &channel, &settling).await.unwrap(), [Settled::Done]);
     }

@@ -127,7 +127,9 @@ impl Service {
         let Step::Told(verdict) = delivery.step else { return None };
         let unbroken = !silent && (!delivery.gap || self == Self::TrustsTheHeart);
         let ours = unbroken || next.owns(worker, &delivery);
-        let commits = matches!(verdict, Verdict::Done | Verdict::Dead) && self != Self::AcknowledgesFirst;
+        let journaled = next.job(&delivery).durability != Durability::Memory;
+        let commits = matches!(verdict, Verdict::Done | Verdict::Dead) || (verdict == Verdict::Known && journaled);
+        let commits = commits && self != Self::AcknowledgesFirst;
         let step = if commits { Step::Ours(verdict) } else { Step::Committed(verdict) };
         next.workers[worker].hand = ours.then_some(Delivery { step, ..delivery });
         Some(())
@@ -221,9 +223,7 @@ fn run(next: &mut State, action: Action) -> Option<()> {
     let job = &mut next.jobs[usize::from(delivery.job)];
     delivery.step = match (action, delivery.step) {
         (Action::Look { .. }, _) if job.result => Step::Told(Verdict::Known),
-        (Action::Look { .. }, _) if delivery.n_crashes > 1 && delivery.n_crashes >= MAX_CRASHES => {
-            Step::Told(Verdict::Dead)
-        }
+        (Action::Look { .. }, _) if delivery.n_crashes >= MAX_CRASHES => Step::Told(Verdict::Dead),
         (Action::Look { .. }, _) => Step::Run,
         (Action::BeginAlone { .. }, _) => {
             if let Some(entry) = job.entry_mut(delivery.entry) {

@@ -1,24 +1,23 @@
 //! `tripsage enqueue`: checks payloads against their kind, then submits them.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 
 use anyhow::{Context as _, bail};
 use engine::{
-    client::{Client, Submission},
+    client::Submission,
+    dedup::{Dedup, Mode},
     envelope::Options,
     handler::KindSpec,
     job::Priority,
     outcome::Status,
 };
 
+use super::lines;
 use crate::{
     app::App,
-    cli::{EnqueueArgs, PriorityArg},
+    cli::{DedupModeArg, EnqueueArgs, PriorityArg},
     kinds,
 };
-
-/// Jobs submitted together.
-const CHUNK: usize = 1_000;
 
 /// Submits what the arguments say; prints ids, or the completion when asked to wait.
 ///
@@ -32,12 +31,19 @@ pub async fn run(app: &App, args: &EnqueueArgs) -> anyhow::Result<()> {
     };
     let client = app.client().await?;
     if let Some(file) = &args.lines {
-        return submit_lines(&client, spec, args, file).await;
+        return lines::submit(&client, spec, args, file).await;
     }
     let text = if args.payload == "-" { read_input()? } else { args.payload.clone() };
     let submission = submission(spec, &text, args)?;
     if !args.wait {
-        println!("{}", client.submit(submission).await?);
+        let accepted = client.submit_each(vec![submission]).await?.remove(0)?;
+        println!("{}", accepted.id);
+        if accepted.existing {
+            eprintln!("this job has the same dedup key and was submitted before: no other was added");
+        }
+        if let Some(replaced) = accepted.replaced {
+            eprintln!("it takes the place of {replaced}, which was still waiting");
+        }
         return Ok(());
     }
     let completion = client.submit_and_wait(submission, args.within).await?;
@@ -54,7 +60,11 @@ fn read_input() -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn submission(spec: &KindSpec, text: &str, args: &EnqueueArgs) -> anyhow::Result<Submission> {
+/// The job that a payload and the arguments make.
+///
+/// # Errors
+/// What is wrong with the payload.
+pub(super) fn submission(spec: &KindSpec, text: &str, args: &EnqueueArgs) -> anyhow::Result<Submission> {
     let payload: serde_json::Value = serde_json::from_str(text).context("the payload is not JSON")?;
     let mut submission = Submission::of(spec.kind.clone(), spec.queue.clone(), &payload)?.with(options(args));
     submission.delay = args.delay;
@@ -78,43 +88,19 @@ fn options(args: &EnqueueArgs) -> Options {
         priority,
         max_attempts: args.max_attempts,
         notify: args.notify.clone(),
+        dedup: dedup(args),
         ..Options::default()
     }
 }
 
-async fn submit_lines(
-    client: &Client,
-    spec: &KindSpec,
-    args: &EnqueueArgs,
-    file: &std::path::Path,
-) -> anyhow::Result<()> {
-    let input: Box<dyn Read> = if file.as_os_str() == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(file).with_context(|| format!("open {}", file.display()))?)
+fn dedup(args: &EnqueueArgs) -> Option<Dedup> {
+    let mode = match args.dedup_mode {
+        DedupModeArg::Reject => Mode::Reject,
+        DedupModeArg::Existing => Mode::Existing,
+        DedupModeArg::Replace => Mode::Replace,
+        DedupModeArg::Debounce => Mode::Debounce,
+        DedupModeArg::Throttle => Mode::Throttle,
     };
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let mut n_submitted = 0;
-    for (number, line) in BufReader::new(input).lines().enumerate() {
-        let line = line.with_context(|| format!("read line {}", number + 1))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let wrong = || format!("line {} ({n_submitted} jobs before it were submitted)", number + 1);
-        chunk.push(submission(spec, &line, args).with_context(wrong)?);
-        if chunk.len() == CHUNK {
-            n_submitted += submit(client, &mut chunk).await?;
-        }
-    }
-    n_submitted += submit(client, &mut chunk).await?;
-    eprintln!("{n_submitted} jobs submitted");
-    Ok(())
-}
-
-async fn submit(client: &Client, chunk: &mut Vec<Submission>) -> anyhow::Result<usize> {
-    let ids = client.submit_all(std::mem::take(chunk)).await?;
-    for id in &ids {
-        println!("{id}");
-    }
-    Ok(ids.len())
+    let window_ms = u64::try_from(args.dedup_window.as_millis()).unwrap_or(u64::MAX);
+    args.dedup_key.clone().map(|key| Dedup { key, window_ms, mode })
 }

@@ -10,6 +10,7 @@ pub mod health;
 pub mod index;
 pub mod job;
 pub mod kinds;
+mod lines;
 pub mod migrate;
 pub mod queues;
 pub mod schedule;
@@ -19,6 +20,8 @@ pub mod watch;
 pub mod worker;
 
 use std::time::Duration;
+
+use engine::client::SubmitError;
 
 /// An error with its causes in one line, each said once: many say their cause themselves.
 pub fn told(error: &anyhow::Error) -> String {
@@ -31,6 +34,17 @@ pub fn told(error: &anyhow::Error) -> String {
         }
     }
     line
+}
+
+/// The exit status of sysexits.h for "try again later".
+const TRY_AGAIN: u8 = 75;
+
+/// The exit status that an error is told by: 75 when the same may well succeed later, otherwise 1.
+pub fn status(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(SubmitError::Busy { .. } | SubmitError::Closed(_)) => TRY_AGAIN,
+        _ => 1,
+    }
 }
 
 /// Reads a time such as `500ms`, `10s`, `5m` or `2h`.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use engine::{
-    broker::{Expiring, QueueTags, Scope},
+    broker::{Expiring, QueueTags},
     client::{Client, ClientOptions, Submission},
     completions::{Completions, Filter, cursors, replay_some},
     keys::{Keys, PartitionKeys},
@@ -59,7 +59,7 @@ impl<'a> Stage<'a> {
         let run = format!("demo-{:08x}", fastrand::u32(..));
         let prefix = format!("{}{run}:", app.settings.dragonfly.key_prefix);
         let store = app.store().await?;
-        let options = ClientOptions { address: app.address()?, keys: Keys::new(prefix.clone()), scope: Scope::Global };
+        let options = ClientOptions { keys: Keys::new(prefix.clone()), ..app.client_options()? };
         let shown = options.address.shown().to_owned();
         let client = Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown}"))?;
         crate::commands::migrate::up(app, &store).await?;

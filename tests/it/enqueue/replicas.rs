@@ -1,0 +1,58 @@
+//! A replicated queue: accepted is what a replica has.
+
+use std::time::Duration;
+
+use engine::{
+    broker::govern,
+    client::{Client, ClientOptions, Guarantees, SubmitError},
+    dedup::Mode,
+    partition::tags,
+    policy::{Durability, Policy},
+};
+use harness::{Fixture, RedisServer};
+
+use super::{Corner, HOUR, TOYS, job, job_with};
+
+/// A corner on `server` whose jobs are to be in so many replicas.
+async fn replicated(server: &RedisServer, min_replicas: u32) -> Corner {
+    let mut fixture = Fixture::on(&server.url()).await;
+    let replicas_within = Duration::from_millis(300);
+    let guarantees = Guarantees { durability: Durability::Replicated, min_replicas, replicas_within };
+    let options = ClientOptions { guarantees, ..fixture.client.options().clone() };
+    fixture.client = Client::connect(options).await.unwrap();
+    Corner::of(fixture).await
+}
+
+#[tokio::test]
+async fn what_is_accepted_is_in_a_replica_and_a_stopped_one_is_told() {
+    let primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]).await;
+    let mut replica = RedisServer::replica_of(&primary).await;
+    let corner = replicated(&primary, 1).await;
+    corner.fixture.client.submit_all((0..200).map(|_| job()).collect()).await.unwrap();
+    corner.submit(job_with("k", Mode::Reject, HOUR)).await.unwrap();
+    let copied = replica.connect().await.ask(&["XLEN", &corner.partition.keys.lanes[1]]).await.unwrap();
+    assert_eq!(copied, "201", "without waiting: it was there when they were accepted");
+
+    replica.kill();
+    let submission = job_with("other", Mode::Reject, HOUR);
+    for _ in 0..2 {
+        let refused = corner.submit(submission.clone()).await.unwrap_err();
+        assert!(matches!(refused, SubmitError::NotReplicated { wanted: 1, got: 0 }), "{refused}");
+    }
+    assert_eq!(corner.depth().await, (202, 0), "sent again it is the same job");
+    let refused = corner.submit(job_with("other", Mode::Reject, HOUR)).await.unwrap_err();
+    assert!(matches!(refused, SubmitError::Duplicate { .. }), "a refusal stays what it is: {refused}");
+}
+
+#[tokio::test]
+async fn an_operator_decides_it_for_one_queue() {
+    let server = RedisServer::start(&[]).await;
+    let mut corner = Corner::of(Fixture::on(&server.url()).await).await;
+    corner.submit(job()).await.unwrap();
+    let policy = Policy { durability: Some(Durability::Replicated), ..Policy::default() };
+    let client = Client::connect(corner.fixture.client.options().clone()).await.unwrap();
+    govern(client.connection(), &corner.fixture.keys, (&TOYS, &tags(&TOYS, 1, 1)), &policy).await.unwrap();
+    corner.fixture.client = client;
+    let refused = corner.submit(job()).await.unwrap_err();
+    assert!(matches!(refused, SubmitError::NotReplicated { wanted: 1, got: 0 }), "{refused}");
+}

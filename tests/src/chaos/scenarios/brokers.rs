@@ -1,0 +1,61 @@
+//! Faults of the server that holds the queues.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use engine::client::Submission;
+
+use crate::chaos::{
+    kinds::Effect,
+    scenario::{Ending, Limit, Play},
+    stage::{Stage, now},
+    tally::Affected,
+};
+
+/// What is promised beyond an outage.
+pub(super) const BEYOND: Duration = Duration::from_secs(5);
+
+pub(in super::super) async fn killed(stage: &mut Stage) -> anyhow::Result<Ending> {
+    stage.fleet.start(2).await?;
+    let load = stage.load();
+    stage.until_done(20).await?;
+    stage.broker.kill();
+    stage.pass(stage.size.outage / 3).await;
+    stage.broker.start_again().await;
+    let at = now();
+    stage.finish(load).await?;
+    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(BEYOND)).into())
+}
+
+pub(in super::super) async fn rolled_back(stage: &mut Stage) -> anyhow::Result<Ending> {
+    stage.fleet.start(2).await?;
+    let load = stage.load();
+    stage.until_done(20).await?;
+    let saved = stage.broker.connect().await.ask(&["SAVE"]).await?;
+    ensure!(saved == "OK", "SAVE: {saved}");
+    stage.until_done(40).await?;
+    stage.broker.kill();
+    stage.broker.start_again().await;
+    let at = now();
+    stage.finish(load).await?;
+    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(stage.size.lease + BEYOND)).into())
+}
+
+/// Heavy jobs come faster than they are done, until nothing more fits.
+pub(in super::super) async fn full(stage: &mut Stage) -> anyhow::Result<Ending> {
+    const ROOM: u64 = 3 << 20;
+    stage.fleet.start(2).await?;
+    let mut connection = stage.broker.connect().await;
+    let info = connection.ask(&["INFO", "memory"]).await?;
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse::<u64>().ok());
+    let limit = used.unwrap_or_default() + ROOM;
+    connection.ask(&["CONFIG", "SET", "maxmemory", &limit.to_string()]).await?;
+    let ballast = "x".repeat(20_000);
+    let job = Effect { sleep_ms: 1_000, ballast, ..Effect::default() };
+    let load = stage.load_of(400, Box::new(move |_| Submission::job(&job).unwrap()));
+    let answers = Arc::clone(&stage.answers);
+    stage.until("a refusal", async || Ok(answers.n_refused() > 0)).await?;
+    let at = now();
+    stage.finish(load).await?;
+    Ok(Play::new(at, Affected::Nobody, Limit::None).into())
+}

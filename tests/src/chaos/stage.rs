@@ -1,0 +1,223 @@
+//! What one run of a scenario has for itself: servers, a database, worker processes, a producer, a witness.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use engine::{
+    broker::{Address, Connection, sampling},
+    client::{Client, ClientOptions, Submission},
+    keys::Keys,
+    partition::{Tag, tags},
+    policy::Durability,
+};
+use tokio::time::Instant;
+
+use super::{
+    cluster::Cluster,
+    database::{Database, Home},
+    fleet::Fleet,
+    kinds::{CHAOS, Effect},
+    load::{Answers, Load, Make, submit},
+    witness::Witness,
+    worker_process::Spec,
+};
+use crate::{Proxy, RedisServer, authority, fixture::rustls_provider};
+
+/// How large and how long a scenario is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// Jobs a second.
+    pub(super) rate: u64,
+    /// How long each takes.
+    pub(super) sleep_ms: u64,
+    /// How long the load goes on after the fault.
+    pub(super) tail: Duration,
+    /// When a silent worker counts as dead.
+    pub(super) lease: Duration,
+    /// How long an outage lasts.
+    pub(super) outage: Duration,
+    /// What is added to every limit on time: the short form runs beside other tests.
+    pub(super) patience: Duration,
+}
+
+impl Size {
+    /// The service's own lease, and outages of half a minute.
+    pub(super) const FULL: Self = Self {
+        rate: 150,
+        sleep_ms: 100,
+        tail: Duration::from_secs(5),
+        lease: Duration::from_secs(5),
+        outage: Duration::from_secs(30),
+        patience: Duration::ZERO,
+    };
+    /// For every run of the tests.
+    pub(super) const SHORT: Self = Self {
+        rate: 60,
+        sleep_ms: 100,
+        tail: Duration::from_secs(1),
+        lease: Duration::from_secs(2),
+        outage: Duration::from_secs(3),
+        patience: Duration::from_secs(10),
+    };
+}
+
+/// The stage.
+pub(super) struct Stage {
+    pub(super) size: Size,
+    pub(super) folder: PathBuf,
+    pub(super) broker: RedisServer,
+    pub(super) cluster: Option<Cluster>,
+    /// The small disk that the tables are on, where there is one.
+    pub(super) disk: Option<PathBuf>,
+    pub(super) database: Database,
+    pub(super) fleet: Fleet,
+    /// The producer's line to Dragonfly.
+    pub(super) producer: Proxy,
+    pub(super) client: Arc<Client>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) witness: Witness,
+    pub(super) keys: Keys,
+    pub(super) tags: Vec<Tag>,
+    direct: Connection,
+}
+
+/// How long everything may take to come to rest after the load.
+const REST: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Stage {
+    /// Everything but the workers is up.
+    pub(super) async fn set(size: Size, durability: Durability, home: Home, folder: &Path) -> anyhow::Result<Self> {
+        let _ = rustls_provider(); // whoever comes second finds it installed
+        let mut cluster = if home == Home::Shared { None } else { Some(Cluster::start(folder).await?) };
+        let disk = match &mut cluster {
+            Some(cluster) if home == Home::SmallDisk => cluster.mount_disk()?,
+            _ => None,
+        };
+        let database = Database::make(cluster.as_ref(), disk.as_deref()).await?;
+        database.promise(durability).await?;
+        let broker = RedisServer::for_faults().await;
+        let keys = Keys::new("chaos:".to_owned());
+        let address = Address::parse(&broker.url(), None)?;
+        let producer = Proxy::before(authority(&broker.url())).await;
+        let produced = Address::parse(&producer.url(&broker.url()), None)?;
+        let client = Client::connect(ClientOptions::new(produced, keys.clone())).await?;
+        let witness = Witness::start(&address, &keys).await?;
+        let spec = spec(&size, (&broker, &database, &keys), folder);
+        Ok(Self {
+            size,
+            folder: folder.to_owned(),
+            cluster,
+            disk,
+            fleet: Fleet::new(spec, folder),
+            producer,
+            client: Arc::new(client),
+            answers: Arc::default(),
+            witness,
+            tags: tags(&CHAOS, 2, 2),
+            direct: Connection::open(&address).await?,
+            keys,
+            broker,
+            database,
+        })
+    }
+
+    /// The usual job.
+    pub(super) fn effect(&self) -> Submission {
+        Submission::job(&Effect { sleep_ms: self.size.sleep_ms, ..Effect::default() }).unwrap()
+    }
+
+    /// Begins the usual load.
+    pub(super) fn load(&self) -> Load {
+        let job = Effect { sleep_ms: self.size.sleep_ms, ..Effect::default() };
+        self.load_of(self.size.rate, Box::new(move |_| Submission::job(&job).unwrap()))
+    }
+
+    /// Begins a load.
+    pub(super) fn load_of(&self, per_second: u64, make: Make) -> Load {
+        Load::begin(Arc::clone(&self.client), Arc::clone(&self.answers), per_second, make)
+    }
+
+    /// Submits these jobs; they are accepted when it returns.
+    pub(super) async fn submit(&self, jobs: Vec<Submission>) {
+        submit(Arc::clone(&self.client), Arc::clone(&self.answers), jobs).await;
+    }
+
+    /// Waits until this many more jobs are done: the load is under way.
+    pub(super) async fn until_done(&self, n_more: i64) -> anyhow::Result<()> {
+        let wanted = self.database.n_done().await? + n_more;
+        self.until("jobs to be done", async || Ok(self.database.n_done().await? >= wanted)).await
+    }
+
+    /// Waits until something is true, for a minute at most.
+    pub(super) async fn until(&self, what: &str, ask: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+        let deadline = Instant::now() + REST;
+        while !ask().await? {
+            if Instant::now() > deadline {
+                bail!("waited {REST:?} for {what}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the load a little after the fault; everything has its answer then.
+    pub(super) async fn finish(&self, load: Load) -> anyhow::Result<()> {
+        self.pass(self.size.tail).await;
+        load.end().await
+    }
+
+    /// Lets time pass: how long a fault or a load lasts is what a scenario is about.
+    pub(super) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Waits until nothing is left to settle, workers that died being replaced; false when a minute was not enough.
+    pub(super) async fn rest(&mut self) -> anyhow::Result<bool> {
+        let deadline = Instant::now() + REST;
+        loop {
+            self.fleet.tend().await?;
+            if self.unsettled().await == Some(0) {
+                return Ok(true);
+            }
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many jobs are ready, delayed or in flight; none while the server cannot say.
+    pub(super) async fn unsettled(&self) -> Option<u64> {
+        let mut unsettled = 0;
+        for tag in &self.tags {
+            unsettled += sampling::depths(&self.direct, &self.keys.partition(tag)).await.ok()?.unsettled();
+        }
+        Some(unsettled)
+    }
+}
+
+fn spec(size: &Size, (broker, database, keys): (&RedisServer, &Database, &Keys), folder: &Path) -> Spec {
+    Spec {
+        name: String::new(),
+        dragonfly_url: broker.url(),
+        database_url: database.url.clone(),
+        prefix: keys.prefix().to_owned(),
+        lease: size.lease,
+        drain: Duration::from_secs(30),
+        concurrency: 64,
+        statement_timeout: Duration::from_secs(60),
+        version: 1,
+        begun: folder.join("begun.log"),
+    }
+}
+
+/// Now, as Postgres on this machine sees it.
+pub(super) fn now() -> DateTime<Utc> {
+    Utc::now()
+}
