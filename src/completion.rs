@@ -7,7 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    envelope::Options,
     job::{JobId, Kind, QueueName},
+    keys::Keys,
     outcome::{AttemptError, Status},
 };
 
@@ -101,6 +103,17 @@ pub fn write_open(completion: &Completion, format: Format) -> Vec<u8> {
             bytes
         }
     }
+}
+
+/// The channels that a submitter asked for besides the queue's and the kind's. A name with white space could not be
+/// told from two.
+pub fn channels(id: JobId, options: &Options, keys: &Keys) -> Vec<String> {
+    let channel = |wish: &String| match wish.as_str() {
+        "job" => Some(keys.job_channel(id)),
+        "user" => options.user_id.as_deref().map(|user| keys.user_channel(user)),
+        other => other.strip_prefix("reply:").map(|name| keys.reply_channel(name)),
+    };
+    options.notify.iter().filter_map(channel).filter(|channel| !channel.contains(char::is_whitespace)).collect()
 }
 
 /// Reads an array of completions in either format.

@@ -20,8 +20,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     admission::Limits,
     broker::{
-        Address, BrokerError, Connection, Partition, Publisher, Scope, ServerVersion, SettleContext, Subscriber,
-        register,
+        Address, BrokerError, Connection, Expiring, Partition, Publisher, Scope, ServerVersion, SettleContext,
+        Subscriber, register,
     },
     cancellations::Cancellations,
     clock::ServerClock,
@@ -43,6 +43,7 @@ use crate::{
     registrar::{Registered, Registrar, first_policies},
     registry::Registry,
     relay::Relay,
+    reporter::Reporter,
     retry_budget::{RetryBudget, RetryLimits},
     runner::Runner,
     sampler::Sampler,
@@ -136,6 +137,7 @@ struct Ways {
     slots: Slots,
     gate: Arc<Gate>,
     cancellations: Arc<Cancellations>,
+    reporter: Arc<Reporter>,
 }
 
 /// How often goodbye is said while running handlers end.
@@ -179,6 +181,12 @@ impl Engine {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
         let (decided, cancellations) = (Arc::new(Notify::new()), Arc::new(Cancellations::new()));
+        let reporter = Arc::new(Reporter {
+            kept: Expiring::new(self.connection.clone()),
+            publisher: self.publisher.clone(),
+            keys: self.options.keys.clone(),
+            clock: Arc::clone(&clock),
+        });
         let policies = first_policies(store, &self.connection, &self.options.keys).await?;
         let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
@@ -186,7 +194,12 @@ impl Engine {
             let slots = Slots::new(queue.concurrency);
             let gate = Arc::new(Gate::new(slots.clone(), queue.concurrency));
             gate.obey(&policies.get(&queue.name).cloned().unwrap_or_default());
-            let ways = Ways { slots, gate: Arc::clone(&gate), cancellations: Arc::clone(&cancellations) };
+            let ways = Ways {
+                reporter: Arc::clone(&reporter),
+                slots,
+                gate: Arc::clone(&gate),
+                cancellations: Arc::clone(&cancellations),
+            };
             let executor = self.start_queue(&ways, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
@@ -298,6 +311,7 @@ impl Engine {
             gate: Arc::clone(&ways.gate),
             cancellations: Arc::clone(&ways.cancellations),
             settler: sender,
+            reporter: Arc::clone(&ways.reporter),
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
             budget,

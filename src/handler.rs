@@ -10,6 +10,7 @@ use crate::{
     envelope::Envelope,
     job::{JobId, Kind, QueueName},
     outcome::JobError,
+    reporter::Reports,
     retry::{RetryPolicy, RetryTable},
     store::{StoreError, Tx},
 };
@@ -109,6 +110,15 @@ pub struct Attempt<C> {
     /// W3C Trace Context of the submitter.
     pub traceparent: Option<String>,
     pub(crate) context: Arc<C>,
+    pub(crate) reports: Reports,
+}
+
+impl<C: Send + Sync> Attempt<C> {
+    /// Tells how far the job has come: `tripsage job <id>` shows it, and it is published on the job's channel of
+    /// progress. Cheap to call often: what comes within a tenth of a second of the last report is left out.
+    pub async fn progress(&self, done: u64, total: Option<u64>, note: &str) {
+        self.reports.tell(self.id, (done, total), note).await;
+    }
 }
 
 impl<C> Attempt<C> {

@@ -85,10 +85,11 @@ pub const KEYS: &[Documented] = &[
     ("tripsage:done:job:<id>", "channel", "the completion of a job that asked: `notify: [\"job\"]`", "–"),
     ("tripsage:done:user:<user>", "channel", "completions of a user's jobs that asked: `notify: [\"user\"]`", "–"),
     ("tripsage:done:reply:<name>", "channel", "completions of jobs that asked: `notify: [\"reply:<name>\"]`", "–"),
+    ("tripsage:progress:<id>", "channel", "how far a running job has come, JSON", "–"),
     (
         "tripsage:control",
         "channel",
-        "words between workers, JSON: goodbye; due, where a delayed job has become the earliest",
+        "words between workers, JSON: goodbye; due, where a delayed job has become the earliest; policies, when an operator has decided; cancel",
         "–",
     ),
 ];
@@ -169,6 +170,11 @@ impl Keys {
     /// channel: completions of jobs that asked for it with `notify: ["reply:<name>"]`.
     pub fn reply_channel(&self, name: &str) -> String {
         format!("{}done:reply:{name}", self.prefix)
+    }
+
+    /// channel: how far a running job has come, JSON objects.
+    pub fn progress_channel(&self, id: JobId) -> String {
+        format!("{}progress:{id}", self.prefix)
     }
 
     /// channel: goodbyes and other words between workers, JSON.
@@ -303,6 +309,7 @@ mod tests {
             keys.job_channel(id).replace(&id.to_string(), "<id>"),
             keys.user_channel("<user>"),
             keys.reply_channel("<name>"),
+            keys.progress_channel(id).replace(&id.to_string(), "<id>"),
             keys.control_channel(),
         ];
         assert_eq!(built.to_vec(), KEYS.iter().map(|(name, ..)| (*name).to_owned()).collect::<Vec<_>>());

@@ -3,7 +3,11 @@
 //! Promise: a job's slot is held until its settlement is on its way, so that intake stops when settling
 //! stops; a handler cut short by the drain deadline costs no attempt; once the queue is paused nothing begins.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::sync::mpsc;
@@ -16,6 +20,7 @@ use crate::{
     gate::Gate,
     handler::{Attempt, Handler, Outcomes, Payload, Produced},
     outcome::JobError,
+    reporter::{Reporter, Reports},
     retry::RetryTable,
     settlement::{Circumstance, Delivery, Settlement, SharedBudget, Verdict, after_failure},
     shutdown::Shutdown,
@@ -40,6 +45,7 @@ pub(crate) struct Runner<C> {
     pub(crate) cancellations: Arc<Cancellations>,
     pub(crate) settler: mpsc::Sender<Settlement>,
     pub(crate) clock: Arc<ServerClock>,
+    pub(crate) reporter: Arc<Reporter>,
     pub(crate) worker: Arc<str>,
     pub(crate) budget: Arc<SharedBudget>,
     pub(crate) shutdown: Shutdown,
@@ -126,6 +132,11 @@ impl<C: Send + Sync + 'static> Runner<C> {
             n_redriven: options.n_redriven,
             traceparent: options.traceparent.clone(),
             context: Arc::clone(&self.context),
+            reports: Reports {
+                reporter: Arc::clone(&self.reporter),
+                tag: delivery.holding.partition.tag.clone(),
+                last: Mutex::default(),
+            },
         };
         ((payload, attempt), (delivery, slot))
     }

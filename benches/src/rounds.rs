@@ -15,7 +15,7 @@ const LONGER: usize = 4;
 /// Measures as planned.
 pub(crate) async fn run(servers: &Servers, plan: &Plan) -> anyhow::Result<Samples> {
     let scratch = Scratch::create(servers).await?;
-    let taken = rounds(servers, &scratch, plan).await;
+    let taken = Box::pin(rounds(servers, &scratch, plan)).await;
     scratch.remove().await?;
     taken
 }

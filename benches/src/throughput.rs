@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     let plan = Plan::from_environment(arguments.collect())?;
     let servers = Servers::from_environment()?;
     runtime.block_on(async {
-        let taken = rounds::run(&servers, &plan).await?;
+        let taken = Box::pin(rounds::run(&servers, &plan)).await?;
         report::print(&host::describe(&servers, &plan).await?, &taken);
         Ok(())
     })

@@ -5,6 +5,7 @@
 
 mod beat;
 mod budget;
+mod cancel;
 mod connection;
 pub mod dead_letters;
 mod enqueue;
@@ -12,6 +13,7 @@ mod free;
 mod generation;
 mod govern;
 mod group;
+mod hasten;
 mod keyspace;
 mod partition;
 mod peek;
@@ -27,6 +29,7 @@ mod reply;
 pub mod sampling;
 mod script;
 mod settle;
+pub mod sightings;
 mod strays;
 mod submit;
 mod suspects;
@@ -36,12 +39,14 @@ mod version;
 pub(crate) use self::enqueue::with_lane;
 pub use self::{
     budget::Budgets,
+    cancel::{Cancelling, Place, cancel},
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
     free::free,
     generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
+    hasten::hasten,
     keyspace::Expiring,
     partition::{Deaths, Entry, EntryId, Partition},
     promote::Promoted,

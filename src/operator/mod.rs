@@ -4,11 +4,27 @@
 //! that lost its memory undoes it; a call that fails says what was done until then. Never acts on a job that a
 //! worker owns: the worker hears a word.
 
+mod cancel;
+mod empty;
+mod find;
+mod list;
 mod policies;
+mod state;
 
+use std::time::Duration;
+
+pub use self::{
+    cancel::Cancelled,
+    empty::{Left, Purged},
+    list::{Hastened, Listed, Listing},
+    state::{Ended, JobState, Live},
+};
 use crate::{
-    broker::{BrokerError, Connection, Publisher, QueueTags},
+    broker::{BrokerError, Connection, Publisher, QueueTags, SettleContext},
     client::Client,
+    clock::ServerClock,
+    completion::Format,
+    envelope::Options,
     job::QueueName,
     keys::Keys,
     listener::Word,
@@ -23,6 +39,9 @@ pub struct Operator {
     keys: Keys,
     store: Store,
     queues: QueueTags,
+    clock: ServerClock,
+    context: SettleContext,
+    no_options: Options,
 }
 
 /// Why something could not be done.
@@ -48,14 +67,26 @@ pub enum OperatorError {
 }
 
 impl Operator {
-    /// Works over a client's connection.
+    /// Works over a client's connection; completions of jobs that it cancels are written as workers write theirs.
     ///
     /// # Errors
     /// When Dragonfly cannot be asked which queues there are.
-    pub async fn new(client: &Client, store: Store) -> Result<Self, OperatorError> {
-        let (connection, keys) = (client.connection().clone(), client.options().keys.clone());
-        let publisher = Publisher::new(connection.clone(), client.options().scope);
-        Ok(Self { connection, publisher, keys, store, queues: client.queues().await? })
+    pub async fn new(client: &Client, store: Store, format: Format) -> Result<Self, OperatorError> {
+        let (connection, keys, scope) =
+            (client.connection().clone(), client.options().keys.clone(), client.options().scope);
+        let clock = ServerClock::new();
+        clock.heard(connection.now_ms().await?);
+        Ok(Self {
+            publisher: Publisher::new(connection.clone(), scope),
+            connection,
+            keys,
+            store,
+            queues: client.queues().await?,
+            clock,
+            // Kept for replay as long as the partition's next settlement says.
+            context: SettleContext { consumer: String::new(), format, scope, retention: Duration::ZERO },
+            no_options: Options::default(),
+        })
     }
 
     /// Every queue that a worker has registered, with its partitions.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     broker::{Finish, SettleContext, Settling, Verb, with_lane},
-    completion::{Completion, write_open},
+    completion::{Completion, channels, write_open},
     dedup::Mode,
     handler::Produced,
     keys::Keys,
@@ -170,17 +170,6 @@ fn finish(
     Finish {
         open: Bytes::from(open),
         kind_channel: keys.kind_channel(&completion.kind),
-        further: further(delivery, keys),
+        further: channels(completion.id, &delivery.envelope.options, keys),
     }
-}
-
-/// The channels that the submitter asked for. A name with white space could not be told from two.
-fn further(delivery: &Delivery, keys: &Keys) -> Vec<String> {
-    let options = &delivery.envelope.options;
-    let channel = |wish: &String| match wish.as_str() {
-        "job" => Some(keys.job_channel(delivery.envelope.id)),
-        "user" => options.user_id.as_deref().map(|user| keys.user_channel(user)),
-        other => other.strip_prefix("reply:").map(|name| keys.reply_channel(name)),
-    };
-    options.notify.iter().filter_map(channel).filter(|channel| !channel.contains(char::is_whitespace)).collect()
 }

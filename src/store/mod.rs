@@ -6,12 +6,14 @@
 /// The log target of what Postgres notices.
 pub const NOTICES: &str = "sqlx::postgres::notice";
 
+mod cancelled;
 mod connect;
 mod dead_jobs;
 mod error;
 mod generation;
 mod job_kinds;
 mod journal;
+mod journaled;
 mod migrate;
 mod notices;
 mod policies;
@@ -26,6 +28,7 @@ pub use self::{
     error::{StoreError, StoreErrorKind},
     generation::Generation,
     journal::{Backlog, COUNTED, Held, JOURNAL_CHANNEL, JournalRow, Unrelayed},
+    journaled::Journaled,
     migrate::MigrationState,
     notices::Notices,
     results::{ResultRow, StoredResult},

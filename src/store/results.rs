@@ -120,7 +120,7 @@ impl Store {
     }
 }
 
-fn time(ms: u64) -> DateTime<Utc> {
+pub(super) fn time(ms: u64) -> DateTime<Utc> {
     i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
 }
 

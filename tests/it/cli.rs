@@ -201,8 +201,8 @@ async fn a_job_is_submitted_awaited_looked_up_and_replayed() {
     let queues = fixture.run(&["queues", "--json"]).await.json();
     let line = queues.as_array().unwrap().iter().find(|line| line["queue"] == "diagnostics").unwrap();
     assert_eq!((&line["workers"], &line["ready"], &line["dead"]), (&json!(1), &json!(0), &json!(0)), "{line}");
-    let unsettled = fixture.run(&["job", "0198c0de-0000-7000-8000-000000000001", "--json"]).await.json();
-    assert_eq!(unsettled["status"], "unsettled");
+    let unknown = fixture.run(&["job", "0198c0de-0000-7000-8000-000000000001", "--json"]).await.json();
+    assert_eq!(unknown["state"], "unknown");
     worker.stop().await;
 }
 

@@ -13,6 +13,7 @@ use engine::{
     engine::Options,
     job::QueueName,
     keys::Keys,
+    operator::Operator,
     queue::Queue,
     retry_budget::RetryLimits,
     store::{Database, OLDEST_VECTOR, Store},
@@ -90,6 +91,23 @@ impl App {
         Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown} (TRIPSAGE_DRAGONFLY_URL)"))
     }
 
+    /// Connects to both servers for what an operator does.
+    ///
+    /// # Errors
+    /// Which server cannot be reached, and why.
+    pub async fn operator(&self) -> anyhow::Result<Operator> {
+        let (client, store) = (self.client().await?, self.store().await?);
+        Ok(Operator::new(&client, store, self.format()).await?)
+    }
+
+    /// How completions are written.
+    fn format(&self) -> Format {
+        match self.settings.worker.completion_format {
+            CompletionFormat::Msgpack => Format::MsgPack,
+            CompletionFormat::Json => Format::Json,
+        }
+    }
+
     /// Where and how jobs are submitted.
     ///
     /// # Errors
@@ -99,6 +117,25 @@ impl App {
         let durability = self.settings.worker.durability;
         let guarantees = Guarantees { durability, min_replicas, replicas_within: wait };
         Ok(ClientOptions { guarantees, ..ClientOptions::new(self.address()?, self.keys()) })
+    }
+
+    /// Connects for submitting: to Dragonfly, and to Postgres for the jobs of journaled queues. Where Postgres cannot be
+    /// reached, other queues are served all the same.
+    ///
+    /// # Errors
+    /// Where Dragonfly is and why it cannot be reached.
+    pub async fn submitter(&self) -> anyhow::Result<Client> {
+        let client = self.client().await?;
+        match self.store().await {
+            Ok(store) => Ok(client.with_journal(store)),
+            Err(error) => {
+                tracing::warn!(
+                    error = crate::commands::told(&error),
+                    "no Postgres: only queues that are not journaled are served"
+                );
+                Ok(client)
+            }
+        }
     }
 
     /// What turns texts into vectors, as the settings choose.
@@ -157,10 +194,7 @@ impl App {
             max_crashes: worker.max_crashes,
             max_payload_bytes: worker.max_payload_bytes,
             inline_result_bytes: worker.inline_result_bytes,
-            completion_format: match worker.completion_format {
-                CompletionFormat::Msgpack => Format::MsgPack,
-                CompletionFormat::Json => Format::Json,
-            },
+            completion_format: self.format(),
             scope: Scope::Global,
             completion_retention: worker.completion_retention,
             settle_batch: worker.settle_batch,

@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::job::JobId;
 
-pub use self::control::{Choice, QueueArgs, QueuesArgs, QueuesCommand, SetArgs};
+pub use self::control::{
+    Choice, DrainArgs, JobArgs, JobCommand, ListArgs, OneJobArgs, PurgeArgs, QueueArgs, QueuesArgs, QueuesCommand,
+    SetArgs, StateArg,
+};
 
 /// TripSage's background plane: workers, jobs, dead letters, caches.
 #[derive(Debug, Parser)]
@@ -36,7 +39,7 @@ pub enum Command {
     Watch(WatchArgs),
     /// Show what stands in every queue and what is decided about it; pause, resume, limit one
     Queues(QueuesArgs),
-    /// Show what became of a job
+    /// Show where a job is, in every state; cancel one, list them, run a delayed one now
     Job(JobArgs),
     /// List, show, redrive or purge dead letters
     #[command(subcommand)]
@@ -290,16 +293,6 @@ pub struct WatchArgs {
 /// A verb without further choices.
 #[derive(Debug, Args)]
 pub struct JsonArgs {
-    /// JSON for scripts
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `job`
-#[derive(Debug, Args)]
-pub struct JobArgs {
-    /// Which job
-    pub id: JobId,
     /// JSON for scripts
     #[arg(long)]
     pub json: bool,

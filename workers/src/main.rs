@@ -50,7 +50,7 @@ async fn run(app: &App, command: Command) -> anyhow::Result<()> {
         Command::Watch(args) => commands::watch::run(app, &args).await,
         Command::Queues(QueuesArgs { command: None, json }) => commands::queues::run(app, json).await,
         Command::Queues(QueuesArgs { command: Some(command), .. }) => commands::decide::run(app, &command).await,
-        Command::Job(args) => commands::job::run(app, args.id, args.json).await,
+        Command::Job(args) => commands::job::run(app, &args).await,
         Command::Dead(command) => commands::dead::run(app, &command).await,
         Command::Schedule(command) => commands::schedule::run(app, &command).await,
         Command::Config(ConfigCommand::Show(args)) => {

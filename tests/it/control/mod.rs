@@ -1,6 +1,9 @@
 //! What an operator does while jobs run: pausing, limiting, taking back, looking.
 
+mod cancel;
+mod empty;
 mod pause;
+mod state;
 mod tool;
 
 use std::{
@@ -15,11 +18,13 @@ use std::{
 use engine::{
     broker::sampling,
     client::Submission,
-    handler::{Attempt, Job, Output},
+    completion::Format,
+    handler::{Attempt, BatchJob, Job, Output},
     job::{JobId, QueueName},
     operator::Operator,
     outcome::JobError,
     registry::Registry,
+    store::{StoreError, Tx, statement},
 };
 use harness::{Fixture, RunningWorker, WorkerOptions, eventually};
 use schemars::JsonSchema;
@@ -99,8 +104,99 @@ impl Job for Slow {
     }
 }
 
+/// Fails its first attempt and then waits an hour for the next.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Fails {
+    fatal: bool,
+}
+
+impl Job for Fails {
+    const KIND: &'static str = "toy.fails";
+    const QUEUE: QueueName = GOVERNED;
+    type Context = Toys;
+    type Output = Nothing;
+    async fn run(self, attempt: &Attempt<Toys>) -> Result<Nothing, JobError> {
+        drop(attempt.context().begin(attempt.id).await);
+        match (self.fatal, attempt.number) {
+            (true, _) => Err(JobError::discard("it never works")),
+            (false, 1) => Err(JobError::retry("not yet").after(Duration::from_secs(3_600))),
+            _ => Ok(Nothing {}),
+        }
+    }
+}
+
+/// Says how far it has come, then waits at the gate.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Steps {}
+
+impl Job for Steps {
+    const KIND: &'static str = "toy.steps";
+    const QUEUE: QueueName = GOVERNED;
+    type Context = Toys;
+    type Output = Nothing;
+    async fn run(self, attempt: &Attempt<Toys>) -> Result<Nothing, JobError> {
+        let _running = attempt.context().begin(attempt.id).await;
+        attempt.progress(3, Some(9), "embedding").await;
+        attempt.progress(4, Some(9), "too soon to be told").await;
+        attempt.context().gate.acquire().await?.forget();
+        attempt.progress(9, Some(9), "").await;
+        Ok(Nothing {})
+    }
+}
+
+/// Waits at the gate, then writes a row.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Effect {}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Row {}
+
+impl Output for Row {
+    const HAS_ROWS: bool = true;
+    async fn write_rows(outputs: Vec<(JobId, &mut Self)>, tx: &mut Tx) -> Result<(), StoreError> {
+        let ids: Vec<uuid::Uuid> = outputs.iter().map(|(id, _)| id.0).collect();
+        tx.execute(statement("insert into effects select unnest($1::uuid[])").bind(ids)).await.map(drop)
+    }
+}
+
+impl Job for Effect {
+    const KIND: &'static str = "toy.effect";
+    const QUEUE: QueueName = GOVERNED;
+    type Context = Toys;
+    type Output = Row;
+    async fn run(self, attempt: &Attempt<Toys>) -> Result<Row, JobError> {
+        let _running = attempt.context().begin(attempt.id).await;
+        attempt.context().gate.acquire().await?.forget();
+        Ok(Row {})
+    }
+}
+
+/// A batch that waits at the gate once.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Together {}
+
+impl BatchJob for Together {
+    const KIND: &'static str = "toy.together";
+    const QUEUE: QueueName = GOVERNED;
+    const MAX_BATCH: usize = 3;
+    const LINGER: Duration = Duration::from_secs(5);
+    type Context = Toys;
+    type Output = Row;
+    async fn run_batch(batch: Vec<(Self, Attempt<Toys>)>) -> Vec<Result<Row, JobError>> {
+        let toys = batch[0].1.context();
+        let _running = toys.begin(batch[0].1.id).await;
+        toys.gate.acquire().await.unwrap().forget();
+        batch.iter().map(|_| Ok(Row {})).collect()
+    }
+}
+
 fn registry() -> Registry<Toys> {
-    Registry::default().job::<Quick>().unwrap().job::<Slow>().unwrap()
+    let registry = Registry::default().job::<Quick>().unwrap().job::<Slow>().unwrap().job::<Fails>().unwrap();
+    registry.job::<Steps>().unwrap().job::<Effect>().unwrap().batch_job::<Together>().unwrap()
+}
+
+async fn with_effects(fixture: &Fixture) {
+    sqlx::query("create table effects (id uuid primary key)").execute(&fixture.pool).await.unwrap();
 }
 
 async fn started(fixture: &Fixture, toys: &Arc<Toys>, options: WorkerOptions) -> RunningWorker {
@@ -109,7 +205,7 @@ async fn started(fixture: &Fixture, toys: &Arc<Toys>, options: WorkerOptions) ->
 
 /// An operator who knows the queues that the workers have registered by now.
 async fn operator(fixture: &Fixture) -> Operator {
-    Operator::new(&fixture.client, fixture.store.clone()).await.unwrap()
+    Operator::new(&fixture.client, fixture.store.clone(), Format::MsgPack).await.unwrap()
 }
 
 fn quick(n_jobs: usize) -> Vec<Submission> {

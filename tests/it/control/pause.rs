@@ -65,6 +65,7 @@ async fn a_pause_survives_a_server_that_lost_its_memory() {
     let (fixture, toys) = (Fixture::on(&server.url()).await, Toys::new());
     let worker = started(&fixture, &toys, WorkerOptions::default()).await;
     operator(&fixture).await.pause(&GOVERNED).await.unwrap();
+    passed(&fixture, Duration::from_secs(1)).await; // the word has arrived
     server.kill();
     server.start_again().await;
     let jobs = quick(4);

@@ -1,9 +1,9 @@
 //! What an operator says to queues and jobs: `queues …`, `job …`.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
-use clap::{ArgGroup, Args, Subcommand};
-use engine::policy::Durability;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use engine::{job::JobId, policy::Durability};
 
 /// `queues`
 #[derive(Debug, Args)]
@@ -26,6 +26,102 @@ pub enum QueuesCommand {
     Resume(QueueArgs),
     /// Decide how much a queue may hold, how many jobs run at once, how safe "accepted" is
     Set(SetArgs),
+    /// Accept nothing more and let what is there run, until the queue is empty; `resume` opens it again
+    Drain(DrainArgs),
+    /// Cancel every job of a queue that waits or is delayed; those that run go on
+    Purge(PurgeArgs),
+}
+
+/// `queues drain`
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Which queue
+    pub queue: String,
+    /// How long to wait for it to be empty; it stays closed afterwards
+    #[arg(long, value_parser = crate::commands::duration, default_value = "1h", value_name = "TIME")]
+    pub within: Duration,
+    /// Close it and do not wait
+    #[arg(long)]
+    pub no_wait: bool,
+    /// JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `queues purge`
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    /// Which queue
+    pub queue: String,
+    /// Really do it; without it the jobs are only counted
+    #[arg(long)]
+    pub yes: bool,
+    /// JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `job`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct JobArgs {
+    /// What to do; without it the job is shown
+    #[command(subcommand)]
+    pub command: Option<JobCommand>,
+    /// Which job to show
+    #[arg(required = true)]
+    pub id: Option<JobId>,
+    /// JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `job …`
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Take a job back, wherever it is: waiting, delayed, running; exit 1 when it is over or unknown
+    Cancel(OneJobArgs),
+    /// Run a delayed or retrying job now; exit 1 when it does not wait for its time
+    RunNow(OneJobArgs),
+    /// List the jobs of a queue
+    List(ListArgs),
+}
+
+/// Which job.
+#[derive(Debug, Args)]
+pub struct OneJobArgs {
+    /// Which job
+    pub id: JobId,
+    /// JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `job list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Of which queue
+    pub queue: String,
+    /// Which of its jobs
+    #[arg(long, value_enum, default_value_t = StateArg::Waiting)]
+    pub state: StateArg,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which jobs are listed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StateArg {
+    /// Delayed and retrying ones, the earliest due first
+    Delayed,
+    /// Ready ones
+    Waiting,
+    /// Those that workers have
+    Running,
 }
 
 /// Which queue.

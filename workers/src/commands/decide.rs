@@ -1,4 +1,4 @@
-//! `tripsage queues pause|resume|set`: decides about a queue, in force at once and for good.
+//! `tripsage queues pause|resume|set|…`: decides about a queue, in force at once and for good.
 
 use anyhow::bail;
 use engine::{job::QueueName, operator::Operator, policy::Policy};
@@ -6,7 +6,7 @@ use engine::{job::QueueName, operator::Operator, policy::Policy};
 use crate::{
     app::App,
     cli::{QueueArgs, QueuesCommand, SetArgs},
-    commands::queues::told,
+    commands::{empty, queues::told},
     kinds,
 };
 
@@ -19,6 +19,8 @@ pub async fn run(app: &App, command: &QueuesCommand) -> anyhow::Result<()> {
         QueuesCommand::Pause(args) => pause(app, args).await,
         QueuesCommand::Resume(args) => resume(app, args).await,
         QueuesCommand::Set(args) => set(app, args).await,
+        QueuesCommand::Drain(args) => empty::drain(app, args).await,
+        QueuesCommand::Purge(args) => empty::purge(app, args).await,
     }
 }
 
@@ -27,7 +29,7 @@ pub async fn run(app: &App, command: &QueuesCommand) -> anyhow::Result<()> {
 /// # Errors
 /// That there is no such queue, and which there are.
 pub async fn operator(app: &App, queue: &str) -> anyhow::Result<(Operator, QueueName)> {
-    let operator = Operator::new(&app.client().await?, app.store().await?).await?;
+    let operator = app.operator().await?;
     // Those of this version's kinds, and those that workers of another version serve.
     let mut known = kinds::registry().queues();
     known.extend(operator.queues().keys().cloned());
