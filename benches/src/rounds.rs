@@ -30,7 +30,7 @@ struct Run<'a> {
 /// Measures as planned.
 pub(crate) async fn run(servers: &Servers, plan: &Plan, peers: &mut Peers) -> anyhow::Result<Samples> {
     let scratch = Scratch::create(servers).await?;
-    let taken = rounds(servers, &scratch, (plan, peers)).await;
+    let taken = Box::pin(rounds(servers, &scratch, (plan, peers))).await;
     scratch.remove().await?;
     taken
 }

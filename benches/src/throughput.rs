@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(plan: &Plan, writes_docs: bool) -> anyhow::Result<()> {
     let (servers, mut peers) = (Servers::from_environment()?, Peers::from_environment()?);
-    let mut taken = rounds::run(&servers, plan, &mut peers).await?;
+    let mut taken = Box::pin(rounds::run(&servers, plan, &mut peers)).await?;
     let host = host::describe(&servers, plan, &peers).await?;
     let report = Report::of(&mut taken, plan);
     report::print(&host, &report);
