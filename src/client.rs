@@ -286,6 +286,11 @@ impl Client {
     /// # Errors
     /// [`SubmitError`] when the server refused or did not answer; some may have been accepted.
     pub async fn submit_each(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
+        // Boxed once a batch, so that whoever submits does not carry it about.
+        Box::pin(self.submit_now(submissions)).await
+    }
+
+    async fn submit_now(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
         let fleet = self.fleet().await?;
         let is_journaled =
             |(_, job): &(usize, Submission)| self.durability(&fleet, &job.queue) == Durability::Journaled;

@@ -40,25 +40,19 @@ impl Sampler {
         let mut n_looks = 0;
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
-            let looked = self.look(&mut budgets, n_looks % SAMPLE == 0).await;
+            let measured = self.measure(&mut budgets).await;
+            let sampled = if n_looks % SAMPLE == 0 { self.sample().await } else { Ok(()) };
             n_looks += 1;
-            if let Err(error) = looked {
+            if let Err(error) = measured.and(sampled) {
                 metrics::role_failed("sampler");
                 tracing::warn!(%error, "could not sample the queues");
             }
         }
     }
 
-    async fn look(&self, budgets: &mut Budgets, everything: bool) -> Result<(), BrokerError> {
+    async fn measure(&self, budgets: &mut Budgets) -> Result<(), BrokerError> {
         for keys in self.partitions.values().flatten() {
             budgets.measure(&self.connection, keys, self.format).await?;
-        }
-        if everything {
-            self.sample_postgres().await;
-            for (queue, gate) in &self.gates {
-                metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
-            }
-            self.sample().await?;
         }
         Ok(())
     }
@@ -76,6 +70,10 @@ impl Sampler {
     }
 
     async fn sample(&self) -> Result<(), BrokerError> {
+        self.sample_postgres().await;
+        for (queue, gate) in &self.gates {
+            metrics::queue_governed(queue, gate.n_slots(), gate.is_closed());
+        }
         for (queue, partitions) in &self.partitions {
             let mut depths = Vec::with_capacity(partitions.len());
             for keys in partitions {

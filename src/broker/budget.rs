@@ -6,7 +6,7 @@ use fred::types::Value;
 use tokio::time::Instant;
 
 use super::{
-    connection::{BrokerError, Connection, text},
+    connection::{BrokerError, BrokerErrorKind, Connection, text},
     reply,
 };
 use crate::{completion::Format, keys::PartitionKeys};
@@ -29,7 +29,7 @@ impl Budgets {
     /// Measures a partition that has a budget, and tells its control hash; one without costs a single question.
     ///
     /// # Errors
-    /// When the server cannot be asked, or its memory is full; what was told before stays.
+    /// When the server cannot be asked.
     pub async fn measure(
         &mut self,
         connection: &Connection,
@@ -79,7 +79,11 @@ async fn tell(connection: &Connection, keys: &PartitionKeys, told: Vec<Value>) -
     }
     let mut args = vec![text(&*keys.control)];
     args.extend(told);
-    connection.call("HSET", args).await.map(drop)
+    match connection.call("HSET", args).await {
+        // Producers are refused anyhow, and what was told before stays.
+        Err(error) if error.kind() == BrokerErrorKind::OutOfMemory => Ok(()),
+        told => told.map(drop),
+    }
 }
 
 /// What the partition's jobs take in the server's memory.

@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use engine::outcome::Status;
-use harness::{Clients, Fixture, WorkerProcess, bare, said};
+use harness::{Clients, Fixture, WorkerProcess, bare, repository, said};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{blocks, readme_client};
@@ -19,11 +19,14 @@ async fn the_python_example_submits_awaits_and_replays() {
     let fixture = Fixture::new().await;
     let worker = WorkerProcess::start(&fixture, &[]).await;
     let program = here(&fixture, &blocks("python").join("\n\n"));
-    let ran = said(bare(&Clients::get().python).args(["-c", &program])).await;
+    let ran = said(bare(&Clients::get().python).args(["-c", &program]).current_dir(repository())).await;
     assert!(ran.success, "{ran:?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines[0], "done {'attempt': 1, 'say': 'hello'}");
-    assert!(lines.len() == 2 && lines[1].ends_with(" done"), "replayed: {lines:?}");
+    assert!(lines[1].ends_with(" done"), "replayed: {lines:?}");
+    let [accepted, there] = &lines[2..] else { panic!("two jobs under one key: {lines:?}") };
+    let id = accepted.strip_prefix("accepted ").unwrap();
+    assert_eq!(*there, format!("already there {id}"));
     worker.stop().await;
 }
 
