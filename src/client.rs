@@ -247,7 +247,8 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub async fn connect(options: ClientOptions) -> Result<Self, BrokerError> {
-        let connection = Connection::open(&options.address).await?;
+        // One connection: what has to be replicated is waited for where it was sent.
+        let connection = Connection::open(&options.address.with_pool(1)).await?;
         Ok(Self {
             options,
             submitter: Submitter::new(connection.clone()),
@@ -295,8 +296,9 @@ impl Client {
         let is_journaled =
             |(_, job): &(usize, Submission)| self.durability(&fleet, &job.queue) == Durability::Journaled;
         let (journaled, plain): (Vec<_>, Vec<_>) = submissions.into_iter().enumerate().partition(is_journaled);
-        let mut submitted = self.place(&fleet, plain).await?;
-        submitted.extend(self.submit_journaled(&fleet, journaled).await?);
+        let mut submitted = Box::pin(self.place(&fleet, plain)).await?;
+        // Boxed: most submissions do not go there, and none shall be as large as that.
+        submitted.extend(Box::pin(self.submit_journaled(&fleet, journaled)).await?);
         submitted.sort_unstable_by_key(|(number, _)| *number);
         Ok(submitted.into_iter().map(|(_, submitted)| submitted).collect())
     }
@@ -450,6 +452,16 @@ impl Client {
         if let Some((_, fleet)) = known.filter(|(since, _)| since.elapsed() < FLEET_KNOWN_FOR) {
             return Ok(fleet);
         }
+        // Boxed: it is rare, and no submission shall be as large as that.
+        let fleet = Arc::new(Box::pin(self.ask_fleet()).await?);
+        if fleet.away.is_none() {
+            let known = Some((Instant::now(), Arc::clone(&fleet)));
+            *self.fleet.lock().expect("no code panics while it holds this lock") = known;
+        }
+        Ok(fleet)
+    }
+
+    async fn ask_fleet(&self) -> Result<Fleet, BrokerError> {
         let told = tokio::try_join!(
             broker::registered(&self.connection, &self.options.keys),
             broker::policies(&self.connection, &self.options.keys)
@@ -459,18 +471,13 @@ impl Client {
             Some(store) => tokio::time::timeout(DECIDED_WITHIN, store.policies()).await.ok().and_then(Result::ok),
             None => None,
         };
-        let (queues, copied) = match (told, decided) {
-            (Ok((queues, copied)), None) => (queues, copied),
-            (Ok((queues, _)), Some(policies)) => (queues, policies),
+        match (told, decided) {
+            (Ok((queues, copied)), decided) => Ok(Fleet { queues, policies: decided.unwrap_or(copied), away: None }),
             (Err(error), Some(policies)) if error.kind() == BrokerErrorKind::Unreachable => {
-                return Ok(Arc::new(Fleet { queues: QueueTags::new(), policies, away: Some(error) }));
+                Ok(Fleet { queues: QueueTags::new(), policies, away: Some(error) })
             }
-            (Err(error), _) => return Err(error),
-        };
-        let fleet = Arc::new(Fleet { queues, policies: copied, away: None });
-        *self.fleet.lock().expect("no code panics while it holds this lock") =
-            Some((Instant::now(), Arc::clone(&fleet)));
-        Ok(fleet)
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// The connection it submits over.

@@ -46,7 +46,7 @@ impl Expirer {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
-            if let Some(Err(error)) = shutdown.run_until_stopped(self.expire()).await {
+            if let Some(Err(error)) = shutdown.run_until_stopped(Box::pin(self.expire())).await {
                 metrics::role_failed("expirer");
                 tracing::warn!(%error, "could not forget old dead letters; trying again in an hour");
             }

@@ -1,9 +1,9 @@
 //! Schedules: when a job is due again and again, by a cron pattern in a time zone. Pure: time is a parameter.
 //!
-//! Promise: the same schedule and slot always give the same job id. When the clocks change, a schedule at fixed times (`30 2
-//! * * *`) runs once: a time that is left out is made up for at the first moment after the gap, a time that comes twice
-//! counts the first time. A schedule at intervals (`*/30 * * * *`, any `*` or step in minutes or hours) runs at every
-//! such moment that there is: none in the gap, both in the doubled hour.
+//! Promise: the same schedule and slot always give the same job id. When the clocks change, a schedule at fixed times
+//! (`30 2 * * *`) runs once: a time that is left out is made up for at the first moment after the gap, a time that comes
+//! twice counts the first time. A schedule at intervals (`*/30 * * * *`: a `*` in minutes or hours) runs at every such
+//! moment that there is: none in the gap, both in the doubled hour.
 
 use std::{fmt, str::FromStr};
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from machine import DEFAULT_DIR, Trouble, apt_install, checked, output, say
 
-WHEELS = ["redis==8.1.0", "msgpack==1.2.4"]
+WHEELS = ["redis==8.1.0", "msgpack==1.2.4", "psycopg[binary]==3.3.9"]
 PACKAGES = ["redis@5.12.1", "@msgpack/msgpack@3.1.3"]
 
 
@@ -23,7 +23,7 @@ def python(folder):
     venv = folder / "venv"
     program = venv / "bin" / "python3"
     marker = venv / "installed"
-    if marker.exists() and marker.read_text() == "\n".join(WHEELS) and output([program, "-c", "import redis, msgpack"]) is not None:
+    if marker.exists() and marker.read_text() == "\n".join(WHEELS) and output([program, "-c", "import redis, msgpack, psycopg"]) is not None:
         return program
     shutil.rmtree(venv, ignore_errors=True)
     log = folder / "packages.log"

@@ -63,7 +63,7 @@ impl Client {
         let rows: Vec<JournalRow> = jobs.iter().map(|(_, job)| row(job)).collect();
         let mut tx = store.begin().await.map_err(SubmitError::NotJournaled)?;
         tx.journal(&rows, Held::ByDragonfly).await.map_err(SubmitError::NotJournaled)?;
-        let submitted = match self.place(fleet, jobs).await {
+        let submitted = match Box::pin(self.place(fleet, jobs)).await {
             Ok(placed) => settle_rows(&mut tx, placed, &accepted).await?,
             Err(SubmitError::Unknown(error)) => {
                 tracing::warn!(%error, n_jobs = rows.len(), "Dragonfly is away: jobs are accepted into the journal, the relay brings them");

@@ -7,9 +7,15 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{broker::Connection, shutdown::Shutdown, store::Store};
+use crate::{
+    broker::Connection,
+    shutdown::Shutdown,
+    store::{Backlog, Store},
+};
 
 const DATABASE_LIMIT: Duration = Duration::from_secs(5);
+/// Jobs that wait longer than this to be brought to Dragonfly are late.
+const LATE: Duration = Duration::from_secs(60);
 const CACHE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a worker's health is made of.
@@ -51,7 +57,7 @@ pub struct Report {
     pub version: &'static str,
     /// How long it has run, seconds.
     pub uptime_s: u64,
-    /// By what was checked: `database`, `dragonfly`, `schema`.
+    /// By what was checked: `database`, `dragonfly`, `journal`, `schema`.
     pub checks: BTreeMap<&'static str, Check>,
 }
 
@@ -63,13 +69,20 @@ impl Health {
 
     /// Runs every check, all at the same time.
     pub async fn report(&self) -> Report {
-        let (database, dragonfly, schema) = tokio::join!(
+        let (database, dragonfly, journal, schema) = tokio::join!(
             timed(DATABASE_LIMIT, async { self.store.ping().await.map_err(|error| error.to_string()) }),
             timed(CACHE_LIMIT, async { self.connection.ping().await.map_err(|error| error.to_string()) }),
+            timed(DATABASE_LIMIT, self.journal()),
             timed(DATABASE_LIMIT, self.schema()),
         );
-        let checks = BTreeMap::from([("database", database), ("dragonfly", dragonfly), ("schema", schema)]);
-        let all_ok = checks.values().all(|check| check.ok);
+        let can_work = database.ok && dragonfly.ok && schema.ok;
+        let all_ok = can_work && journal.ok;
+        let checks = BTreeMap::from([
+            ("database", database),
+            ("dragonfly", dragonfly),
+            ("journal", journal),
+            ("schema", schema),
+        ]);
         let stopping = self.shutdown.is_stopping();
         let status = if stopping {
             "stopping"
@@ -80,12 +93,24 @@ impl Health {
         };
         Report {
             status,
-            ready: all_ok && !stopping,
+            ready: can_work && !stopping,
             worker: self.worker.clone(),
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
             checks,
         }
+    }
+
+    /// Late jobs do not keep this worker from working, and say that something else does.
+    async fn journal(&self) -> Result<(), String> {
+        let Backlog { n_jobs, oldest } = self.store.journal_backlog().await.map_err(|error| error.to_string())?;
+        if oldest <= LATE {
+            return Ok(());
+        }
+        let s = oldest.as_secs();
+        Err(format!(
+            "{n_jobs} journaled jobs wait to be brought to Dragonfly, the oldest for {s} s: a queue is full or closed (`tripsage queues`), or Dragonfly takes nothing"
+        ))
     }
 
     async fn schema(&self) -> Result<(), String> {

@@ -212,10 +212,11 @@ fn needs_commit(settlement: &Settlement) -> bool {
         || leaves_the_journal(settlement).is_some()
 }
 
-/// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it.
+/// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it; that of
+/// one that was cancelled is swept.
 fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
     let envelope = &settlement.delivery.envelope;
-    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    let for_good = matches!(settlement.verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
     (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 

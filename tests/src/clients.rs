@@ -9,7 +9,7 @@ use crate::repository;
 /// Interpreters and packages, installed for the tests under `.dev`.
 #[derive(Debug)]
 pub struct Clients {
-    /// A Python that has the wheels `redis` and `msgpack`.
+    /// A Python that has the wheels `redis`, `msgpack` and `psycopg`.
     pub python: PathBuf,
     /// A folder whose `node_modules` has `redis` and `@msgpack/msgpack`; none where there is no Node.js.
     pub node: Option<PathBuf>,

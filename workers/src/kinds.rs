@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::{
     handler::KindSpec,
+    job::{Kind, QueueName},
     registry::{Registry, RegistryError},
     retry::{Backoff, Jitter, RetryPolicy},
 };
@@ -30,6 +31,11 @@ fn every_kind() -> Result<Registry<Context>, RegistryError> {
         .job::<SearchPlaces>()?
         .job::<RecallMemories>()?
         .job::<WarmCache>()
+}
+
+/// Which queue each kind waits in.
+pub fn queues_by_kind() -> Vec<(Kind, QueueName)> {
+    registry().specs().into_iter().map(|spec| (spec.kind.clone(), spec.queue.clone())).collect()
 }
 
 /// A kind in one line.

@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use engine::outcome::Status;
-use harness::{Clients, Fixture, WorkerProcess, bare, repository, said};
+use harness::{Clients, Fixture, WorkerProcess, bare, eventually, repository, said};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{blocks, readme_client};
@@ -18,7 +18,8 @@ fn here(fixture: &Fixture, example: &str) -> String {
 async fn the_python_example_submits_awaits_and_replays() {
     let fixture = Fixture::new().await;
     let worker = WorkerProcess::start(&fixture, &[]).await;
-    let program = here(&fixture, &blocks("python").join("\n\n"));
+    let (_, on_dragonfly): (Vec<_>, Vec<_>) = blocks("python").into_iter().partition(|block| block.contains("psycopg"));
+    let program = here(&fixture, &on_dragonfly.join("\n\n"));
     let ran = said(bare(&Clients::get().python).args(["-c", &program]).current_dir(repository())).await;
     assert!(ran.success, "{ran:?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
@@ -27,6 +28,30 @@ async fn the_python_example_submits_awaits_and_replays() {
     let [accepted, there] = &lines[2..] else { panic!("two jobs under one key: {lines:?}") };
     let id = accepted.strip_prefix("accepted ").unwrap();
     assert_eq!(*there, format!("already there {id}"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_examples_in_sql_and_psycopg_enqueue_in_a_transaction() {
+    let fixture = Fixture::new().await;
+    let worker = WorkerProcess::start(&fixture, &[]).await;
+    let [enqueue, grant] = &blocks("sql")[..] else { panic!("two examples in SQL") };
+    for example in [grant, enqueue] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(example.clone())).execute(&fixture.pool).await.unwrap();
+    }
+    let all = blocks("python");
+    let [example] = &all.iter().filter(|block| block.contains("psycopg")).collect::<Vec<_>>()[..] else {
+        panic!("one example with psycopg")
+    };
+    let program = example.replace("postgres://postgres@localhost:5432/tripsage", &fixture.database_url);
+    let ran = said(bare(&Clients::get().python).args(["-c", &program])).await;
+    assert!(ran.success, "{ran:?}");
+    let result = fixture.result(ran.stdout.trim().parse().unwrap()).await;
+    assert_eq!(result, serde_json::json!({ "say": "hello", "attempt": 1 }));
+    eventually("both are done", || async {
+        (fixture.number("select count(*) from job_results").await == 2).then_some(())
+    })
+    .await;
     worker.stop().await;
 }
 

@@ -35,6 +35,20 @@ impl Answers {
         self.accepted.lock().unwrap().clone()
     }
 
+    /// Notes an answer; whether it was yes.
+    fn heard(&self, answer: Result<Vec<JobId>, SubmitError>) -> bool {
+        match answer {
+            Ok(ids) => {
+                let now = Utc::now();
+                self.accepted.lock().unwrap().extend(ids.into_iter().map(|id| (id, now)));
+                return true;
+            }
+            Err(SubmitError::Unknown(_)) => self.n_unknown.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.n_refused.fetch_add(1, Ordering::Relaxed),
+        };
+        false
+    }
+
     /// How many jobs were accepted.
     pub(super) fn n_accepted(&self) -> usize {
         self.accepted.lock().unwrap().len()
@@ -107,17 +121,18 @@ async fn produce(
     under_way
 }
 
-/// Submits until there is an answer, and the answer is yes.
+/// Submits until there is an answer, and the answer is yes. After a no each goes alone: what was accepted of them is not
+/// submitted again and again, which would fill up a server that is full already.
 pub(super) async fn submit(client: Arc<Client>, answers: Arc<Answers>, jobs: Vec<Submission>) {
-    loop {
-        match client.submit_all(jobs.clone()).await {
-            Ok(ids) => {
-                let now = Utc::now();
-                return answers.accepted.lock().unwrap().extend(ids.into_iter().map(|id| (id, now)));
+    if answers.heard(client.submit_all(jobs.clone()).await) {
+        return;
+    }
+    for job in jobs {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            if answers.heard(client.submit_all(vec![job.clone()]).await) {
+                break;
             }
-            Err(SubmitError::Unknown(_)) => answers.n_unknown.fetch_add(1, Ordering::Relaxed),
-            Err(_) => answers.n_refused.fetch_add(1, Ordering::Relaxed),
-        };
-        tokio::time::sleep(AGAIN).await;
+        }
     }
 }

@@ -230,7 +230,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "one row that Postgres refuses among 500 that are settled together fails alone"
     ),
     scenario!(
-        "poison",
+        "poison-job",
         Shared,
         NEVER,
         jobs::poison,

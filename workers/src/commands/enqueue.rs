@@ -4,15 +4,16 @@ use std::io::Read;
 
 use anyhow::{Context as _, bail};
 use engine::{
-    client::Submission,
+    client::{Submission, accept_without_dragonfly},
     dedup::{Dedup, Mode},
     envelope::Options,
     handler::KindSpec,
     job::Priority,
     outcome::Status,
+    policy::Durability,
 };
 
-use super::lines;
+use super::{lines, told};
 use crate::{
     app::App,
     cli::{DedupModeArg, EnqueueArgs, PriorityArg},
@@ -29,7 +30,10 @@ pub async fn run(app: &App, args: &EnqueueArgs) -> anyhow::Result<()> {
         let known: Vec<&str> = registry.specs().iter().map(|spec| spec.kind.as_str()).collect();
         bail!("no kind `{}`; there are: {}", args.kind, known.join(", "));
     };
-    let client = app.client().await?;
+    let client = match app.submitter().await {
+        Ok(client) => client,
+        Err(away) => return without_dragonfly(app, spec, args, away).await,
+    };
     if let Some(file) = &args.lines {
         return lines::submit(&client, spec, args, file).await;
     }
@@ -51,6 +55,24 @@ pub async fn run(app: &App, args: &EnqueueArgs) -> anyhow::Result<()> {
     if completion.status != Status::Done {
         bail!("the job is {}", completion.status.as_str());
     }
+    Ok(())
+}
+
+/// A job of a journaled queue is accepted also while Dragonfly is away.
+async fn without_dragonfly(app: &App, spec: &KindSpec, args: &EnqueueArgs, away: anyhow::Error) -> anyhow::Result<()> {
+    if args.wait || args.lines.is_some() {
+        return Err(away);
+    }
+    let Ok(store) = app.store().await else { return Err(away) };
+    let decided = store.policies().await?.get(&spec.queue).and_then(|policy| policy.durability);
+    if decided.unwrap_or(app.settings.worker.durability) != Durability::Journaled {
+        return Err(away);
+    }
+    let text = if args.payload == "-" { read_input()? } else { args.payload.clone() };
+    let submission = submission(spec, &text, args)?;
+    accept_without_dragonfly(&store, std::slice::from_ref(&submission)).await?;
+    eprintln!("accepted into the journal; a worker brings it when Dragonfly is back ({})", told(&away));
+    println!("{}", submission.envelope.id);
     Ok(())
 }
 

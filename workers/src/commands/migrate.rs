@@ -33,7 +33,7 @@ pub async fn run(app: &App, args: &MigrateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Applies what is missing, and gives the vector columns the dimensions of the settings.
+/// Applies what is missing, tells `tripsage.enqueue` the kinds, and gives the vector columns the dimensions of the settings.
 ///
 /// # Errors
 /// Which migration failed and why, or that the database's vectors have other dimensions.
@@ -42,6 +42,8 @@ pub async fn up(app: &App, store: &Store) -> anyhow::Result<()> {
     if !applied.is_empty() {
         tracing::info!(migrations = applied.join(", "), "the schema is migrated");
     }
+    let kinds = crate::kinds::queues_by_kind();
+    store.know_kinds(&kinds, app.settings.worker.max_payload_bytes).await?;
     Ok(memory::schema::ensure_vectors(store, app.dimensions()).await?)
 }
 

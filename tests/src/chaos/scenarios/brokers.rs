@@ -52,7 +52,7 @@ pub(in super::super) async fn full(stage: &mut Stage) -> anyhow::Result<Ending> 
     connection.ask(&["CONFIG", "SET", "maxmemory", &limit.to_string()]).await?;
     let ballast = "x".repeat(20_000);
     let job = Effect { sleep_ms: 1_000, ballast, ..Effect::default() };
-    let load = stage.load_of(400, Box::new(move |_| Submission::job(&job).unwrap()));
+    let load = stage.load_of(200, Box::new(move |_| Submission::job(&job).unwrap()));
     let answers = Arc::clone(&stage.answers);
     stage.until("a refusal", async || Ok(answers.n_refused() > 0)).await?;
     let at = now();

@@ -98,7 +98,7 @@ async fn perform(stage: &Stage<'_>, args: &DemoArgs) -> anyhow::Result<Findings>
     all_at_once(stage, Phase::Searches, queries.draw(args.searches / 2)?).await?;
     let warmed = warming::warm(stage, &queries).await?;
     let steady = queries.draw(args.searches - args.searches / 2)?;
-    let killed = crash::crash(stage, Load { steady, burst }).await?;
+    let killed = Box::pin(crash::crash(stage, Load { steady, burst })).await?;
     let redriven = failures::fail_on_purpose(stage).await?;
     let shown = shown::ask(stage).await?;
     let elapsed = begun.elapsed();
