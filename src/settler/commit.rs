@@ -174,8 +174,10 @@ impl<C: Send + Sync + 'static> Lane<C> {
         let ids: Vec<JobId> = conflicting.iter().map(|&place| batch[place].delivery.envelope.id).collect();
         let stored = self.store.results(&ids).await?;
         for (&place, id) in conflicting.iter().zip(&ids) {
-            if let Some(stored) = stored.get(id) {
-                batch[place].verdict = Verdict::Known(stored.clone());
+            match stored.get(id) {
+                Some(stored) => batch[place].verdict = Verdict::Known(stored.clone()),
+                None if matches!(batch[place].verdict, Verdict::Cancelled) => self.cancellations.forget(*id),
+                None => {}
             }
         }
         Ok(())
