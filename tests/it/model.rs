@@ -8,7 +8,6 @@ use Durability::{Journaled, Memory, Sql};
 fn kept(jobs: &[Durability], n_mishaps: u8, n_failures: u8) -> Vec<Sight> {
     let explored = explore(Service::Whole, State::new(jobs, n_mishaps, n_failures));
     let explored = explored.unwrap_or_else(|broken| panic!("{}", broken.trace));
-    println!("{jobs:?}: {} states, {} steps, depth {}", explored.n_states, explored.n_steps, explored.depth);
     explored.sights
 }
 
@@ -28,7 +27,7 @@ fn three_jobs_of_all_durabilities_survive_any_one_mishap() {
 #[test]
 fn two_jobs_survive_any_two_mishaps() {
     let seen = kept(&[Memory, Journaled], 2, 0);
-    assert_seen(&seen, &[Sight::DeadAfterCrashes, Sight::LostWithTheMemory, Sight::AddedAgain, Sight::ZombieConflicts]);
+    assert_seen(&seen, &[Sight::DoneAfterACrash, Sight::LostWithTheMemory, Sight::AddedAgain, Sight::ZombieConflicts]);
 }
 
 #[test]
@@ -46,21 +45,9 @@ fn a_journaled_job_survives_any_two_mishaps_and_its_own_failures() {
     assert_seen(&seen, &[Sight::DeadAfterAttempts, Sight::DoneAfterACrash, Sight::DuplicateResolved]);
 }
 
-/// Ten million steps and more: `cargo test --release -p tripsage-tests --test it model:: -- --ignored`.
-#[test]
-#[ignore = "takes minutes and some gigabytes unless it is optimised; the others cover the same promises"]
-fn more_jobs_survive_more_mishaps() {
-    kept(&[Memory, Journaled, Sql], 1, 1);
-    kept(&[Memory, Journaled], 2, 1);
-    kept(&[Journaled, Sql], 2, 0);
-    kept(&[Journaled], 3, 2);
-    kept(&[Sql], 3, 2);
-}
-
 /// How a service without one of its safeguards is caught.
 fn caught(service: Service, jobs: &[Durability]) -> Counterexample {
     let broken = explore(service, State::new(jobs, 2, 2)).expect_err("a promise is broken");
-    println!("{}", broken.trace);
     assert!(broken.trace.lines().count() > broken.actions.len(), "each step has its line");
     *broken
 }

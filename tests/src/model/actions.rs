@@ -209,7 +209,7 @@ fn is_named(state: &State) -> bool {
 fn of_hand(state: &State, worker: usize, delivery: &Delivery, into: &mut Vec<Action>) {
     match delivery.step {
         Step::Look => into.push(Action::Look { worker }),
-        Step::Run if delivery.n_crashes > 0 => into.push(Action::BeginAlone { worker }),
+        Step::Run if delivery.n_deaths() > 1 => into.push(Action::BeginAlone { worker }),
         Step::Run | Step::Alone => {
             into.push(Action::Say { worker, succeeds: true });
             if state.n_failures > 0 {

@@ -136,8 +136,8 @@ pub fn witnessed(before: &State, action: Action, after: &State) -> Option<Sight>
         (Action::Commit { .. }, Step::Ours(Verdict::Done)) if known.result => Some(Sight::ZombieConflicts),
         (Action::Settle { .. }, Step::Committed(verdict)) if before.owns(worker, &delivery) => match verdict {
             Verdict::Known => Some(Sight::DuplicateResolved),
-            Verdict::Done if delivery.n_crashes > 0 => Some(Sight::DoneAfterACrash),
-            Verdict::Dead if delivery.n_crashes > 1 => Some(Sight::DeadAfterCrashes),
+            Verdict::Done if delivery.n_deaths() > 0 => Some(Sight::DoneAfterACrash),
+            Verdict::Dead if delivery.n_alone > 0 => Some(Sight::DeadAfterCrashes),
             Verdict::Dead => Some(Sight::DeadAfterAttempts),
             _ => None,
         },

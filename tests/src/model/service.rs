@@ -112,12 +112,22 @@ impl Service {
         {
             return None;
         }
-        let suspected = owner != Owner::Released || entry.n_alone > 0;
-        let n_crashes = if suspected { 1 + entry.n_alone } else { 0 };
+        if owner != Owner::Released && entry.n_alone == 0 {
+            entry.n_company += 1;
+        }
+        let (n_company, n_alone) = (entry.n_company, entry.n_alone);
         entry.place = Place::Pending(Owner::worker(worker));
         let (n_failed, relayed) = (entry.n_failed, entry.relayed);
-        next.workers[worker].hand =
-            Some(Delivery { job: small(job), entry: id, n_failed, relayed, n_crashes, gap: false, step: Step::Look });
+        next.workers[worker].hand = Some(Delivery {
+            job: small(job),
+            entry: id,
+            n_failed,
+            relayed,
+            n_company,
+            n_alone,
+            gap: false,
+            step: Step::Look,
+        });
         Some(())
     }
 
@@ -147,7 +157,7 @@ impl Service {
             Verdict::Done if !job.result || self == Self::InsertsTwice => {
                 job.result = true;
                 job.n_effects += 1;
-                let has_history = delivery.n_crashes > 0 || delivery.n_failed > 0;
+                let has_history = delivery.n_deaths() > 0 || delivery.n_failed > 0;
                 job.buried &= self == Self::LeavesTheBuried && !has_history;
             }
             Verdict::Dead if !job.result => job.buried = true,
@@ -207,7 +217,7 @@ fn take(next: &mut State, worker: usize, job: usize, id: u8) {
     let (n_failed, relayed) = (entry.n_failed, entry.relayed);
     let step = if relayed { Step::Look } else { Step::Run };
     next.workers[worker].hand =
-        Some(Delivery { job: small(job), entry: id, n_failed, relayed, n_crashes: 0, gap: false, step });
+        Some(Delivery { job: small(job), entry: id, n_failed, relayed, n_company: 0, n_alone: 0, gap: false, step });
 }
 
 /// The executor's and the runner's steps with what is in hand.
@@ -223,7 +233,9 @@ fn run(next: &mut State, action: Action) -> Option<()> {
     let job = &mut next.jobs[usize::from(delivery.job)];
     delivery.step = match (action, delivery.step) {
         (Action::Look { .. }, _) if job.result => Step::Told(Verdict::Known),
-        (Action::Look { .. }, _) if delivery.n_crashes >= MAX_CRASHES => Step::Told(Verdict::Dead),
+        (Action::Look { .. }, _) if delivery.n_alone > 0 && delivery.n_deaths() >= MAX_CRASHES => {
+            Step::Told(Verdict::Dead)
+        }
         (Action::Look { .. }, _) => Step::Run,
         (Action::BeginAlone { .. }, _) => {
             if let Some(entry) = job.entry_mut(delivery.entry) {

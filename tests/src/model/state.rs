@@ -70,7 +70,9 @@ pub struct Entry {
     pub n_failed: u8,
     /// Its envelope says that the relay brought it.
     pub relayed: bool,
-    /// What `crashes` counts under its id.
+    /// How often its worker died beside others, as `crashes` notes it.
+    pub n_company: u8,
+    /// How often it began to run alone and did not end, as `crashes` notes it.
     pub n_alone: u8,
 }
 
@@ -144,12 +146,21 @@ pub struct Delivery {
     pub n_failed: u8,
     /// What its envelope says.
     pub relayed: bool,
-    /// How often it is suspected.
-    pub n_crashes: u8,
+    /// How often a worker died that held it beside others.
+    pub n_company: u8,
+    /// How often one died that ran it alone.
+    pub n_alone: u8,
     /// The worker's heart stood still for a lease since it came.
     pub gap: bool,
     /// What comes next.
     pub step: Step,
+}
+
+impl Delivery {
+    /// How often a worker died that held it.
+    pub fn n_deaths(&self) -> u8 {
+        self.n_company + self.n_alone
+    }
 }
 
 /// A worker with one slot.
@@ -240,14 +251,14 @@ impl Job {
     /// XADD: a new entry under a new id.
     pub fn add(&mut self, n_failed: u8, relayed: bool) {
         self.last_id += 1;
-        let entry = Entry { id: self.last_id, place: Place::Ready, n_failed, relayed, n_alone: 0 };
+        let entry = Entry { id: self.last_id, place: Place::Ready, n_failed, relayed, n_company: 0, n_alone: 0 };
         self.put(entry);
     }
 
     /// ZADD and HSET: the same job waits once, the last envelope counts.
     pub fn delay(&mut self, n_failed: u8, relayed: bool) {
         self.remove(0);
-        self.put(Entry { id: 0, place: Place::Later, n_failed, relayed, n_alone: 0 });
+        self.put(Entry { id: 0, place: Place::Later, n_failed, relayed, n_company: 0, n_alone: 0 });
     }
 
     /// XACK and XDEL, or ZREM and HDEL.
