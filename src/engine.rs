@@ -214,11 +214,8 @@ impl Engine {
             }
         }
         let gates = registered.iter().map(|known| (known.queue.clone(), Arc::clone(&known.gate))).collect();
-        self.start_journal(
-            registry,
-            store,
-            registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect(),
-        );
+        let queues = registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect();
+        self.start_journal(registry, store, queues);
         let registrar = Registrar {
             connection: self.connection.clone(),
             keys: self.options.keys.clone(),
@@ -228,12 +225,7 @@ impl Engine {
             decided: Arc::clone(&decided),
         };
         drop(self.intake.spawn(registrar.run(self.intake.clone())));
-        let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
-        subscriber.subscribe(&self.options.keys.control_channel()).await?;
-        let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
-        let holdings = self.holdings.iter().map(by_tag).collect();
-        let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings };
-        drop(self.intake.spawn(listener.run(self.intake.clone())));
+        self.start_listener(said, decided, cancellations).await?;
         let sampler = Sampler {
             connection: self.connection.clone(),
             store: store.clone(),
@@ -243,6 +235,21 @@ impl Engine {
             gates,
         };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
+        Ok(())
+    }
+
+    async fn start_listener(
+        &self,
+        goodbyes: watch::Sender<u64>,
+        decided: Arc<Notify>,
+        cancellations: Arc<Cancellations>,
+    ) -> Result<(), BrokerError> {
+        let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
+        subscriber.subscribe(&self.options.keys.control_channel()).await?;
+        let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
+        let holdings = self.holdings.iter().map(by_tag).collect();
+        let listener = Listener { subscriber, goodbyes, decided, cancellations, holdings };
+        drop(self.intake.spawn(listener.run(self.intake.clone())));
         Ok(())
     }
 
