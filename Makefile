@@ -52,9 +52,10 @@ lint: ## format, clippy, documentation, dependencies, scripts; warnings are erro
 	@if docker compose version >/dev/null 2>&1; then docker compose -f docker-compose.yml -f deploy/dev/compose.ports.yml config --quiet; \
 	else echo "· docker-compose.yml not checked: no Docker compose on this machine"; fi
 
-bench: ## jobs per second with a committed result each, beside the servers' own limits
+bench: ## jobs per second with a committed result each, beside the servers' own limits and other job systems
 	$(CARGO) build --release --locked -p tripsage-benches --bin throughput
-	@$(SERVERS) run -- $(CARGO) run --release --locked -p tripsage-benches --bin throughput
+	@TRIPSAGE_BENCH_PEERS="$$($(PYTHON) deploy/dev/peers.py $(NAMES))" $(SERVERS) run -- \
+		$(CARGO) run --release --locked -p tripsage-benches --bin throughput -- $(NAMES) $(if $(WRITE_DOCS),--write-docs)
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -58,6 +58,14 @@ impl Cancellations {
         self.heard.send_modify(|n_words| *n_words += 1);
     }
 
+    /// The word was wrong: Postgres knows of no cancellation.
+    pub(crate) fn forget(&self, id: JobId) {
+        let mut lately = self.lately.lock().expect(NOT_POISONED);
+        if lately.ids.remove(&id) {
+            lately.in_order.retain(|&heard| heard != id);
+        }
+    }
+
     /// Whether it was cancelled lately.
     pub(crate) fn has(&self, id: JobId) -> bool {
         self.any.load(Ordering::Acquire) && self.lately.lock().expect(NOT_POISONED).ids.contains(&id)
@@ -85,6 +93,8 @@ mod tests {
         tokio::join!(cancellations.of(meant), word);
         assert!(cancellations.has(meant) && !cancellations.has(other));
         cancellations.of(meant).await;
+        cancellations.forget(meant);
+        assert!(!cancellations.has(meant));
     }
 
     #[test]

@@ -247,7 +247,8 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub async fn connect(options: ClientOptions) -> Result<Self, BrokerError> {
-        let connection = Connection::open(&options.address).await?;
+        // One connection: what has to be replicated is waited for where it was sent.
+        let connection = Connection::open(&options.address.with_pool(1)).await?;
         Ok(Self {
             options,
             submitter: Submitter::new(connection.clone()),

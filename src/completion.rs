@@ -84,27 +84,6 @@ impl Format {
     }
 }
 
-/// The completion without its `seq`, in such a form that appending the number completes it:
-/// MessagePack up to the marker of an unsigned 64-bit number, JSON up to `"seq":`.
-pub fn write_open(completion: &Completion, format: Format) -> Vec<u8> {
-    let unnumbered = Unnumbered::of(completion);
-    match format {
-        Format::MsgPack => {
-            let mut bytes = rmp_serde::to_vec_named(&unnumbered).expect("text, numbers and JSON values encode");
-            // A map of up to 15 entries says their number in its first byte (0x80 + n); ours has one more to come.
-            bytes[0] += 1;
-            bytes.extend_from_slice(b"\xa3seq\xcf");
-            bytes
-        }
-        Format::Json => {
-            let mut bytes = serde_json::to_vec(&unnumbered).expect("text, numbers and JSON values encode");
-            bytes.pop();
-            bytes.extend_from_slice(b",\"seq\":");
-            bytes
-        }
-    }
-}
-
 /// The channels that a submitter asked for besides the queue's and the kind's. A name with white space could not be
 /// told from two.
 pub fn channels(id: JobId, options: &Options, keys: &Keys) -> Vec<String> {
@@ -132,48 +111,69 @@ pub fn read_batch(bytes: &[u8]) -> Result<Vec<Completion>, Unreadable> {
 #[error("read completions: {0}")]
 pub struct Unreadable(String);
 
-/// All of a completion but its number, at most 14 entries.
-#[derive(Serialize)]
-struct Unnumbered<'a> {
-    id: JobId,
-    kind: &'a Kind,
-    queue: &'a QueueName,
-    status: Status,
-    attempt: u32,
+/// All of a completion but its number, borrowed from what it speaks of; at most 14 entries. The fields are those
+/// of [`Completion`].
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "they are the completion's")]
+pub struct Ending<'a> {
+    pub id: JobId,
+    pub kind: &'a Kind,
+    pub queue: &'a QueueName,
+    pub status: Status,
+    pub attempt: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    result: &'a Option<serde_json::Value>,
+    pub result: Option<&'a serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    result_ref: &'a Option<String>,
+    pub result_ref: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: &'a Option<AttemptError>,
-    timings: Timings,
+    pub error: Option<&'a AttemptError>,
+    pub timings: Timings,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: &'a Option<String>,
-    worker: &'a str,
+    pub user_id: Option<&'a str>,
+    pub worker: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: &'a Option<String>,
-    partition: &'a str,
+    pub traceparent: Option<&'a str>,
+    pub partition: &'a str,
 }
 
-impl<'a> Unnumbered<'a> {
-    fn of(c: &'a Completion) -> Self {
-        let Completion { id, kind, queue, status, attempt, result, result_ref, error, .. } = c;
-        let Completion { timings, user_id, worker, traceparent, partition, .. } = c;
+impl<'a> Ending<'a> {
+    /// What a completion says, but for its number.
+    pub fn of(completion: &'a Completion) -> Self {
         Self {
-            id: *id,
-            kind,
-            queue,
-            status: *status,
-            attempt: *attempt,
-            result,
-            result_ref,
-            error,
-            timings: *timings,
-            user_id,
-            worker,
-            traceparent,
-            partition,
+            id: completion.id,
+            kind: &completion.kind,
+            queue: &completion.queue,
+            status: completion.status,
+            attempt: completion.attempt,
+            result: completion.result.as_ref(),
+            result_ref: completion.result_ref.clone(),
+            error: completion.error.as_ref(),
+            timings: completion.timings,
+            user_id: completion.user_id.as_deref(),
+            worker: &completion.worker,
+            traceparent: completion.traceparent.as_deref(),
+            partition: &completion.partition,
         }
+    }
+
+    /// The completion in such a form that appending its number completes it: MessagePack up to the marker of an
+    /// unsigned 64-bit number, JSON up to `"seq":`.
+    pub fn write_open(&self, format: Format) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(320);
+        match format {
+            Format::MsgPack => {
+                rmp_serde::encode::write_named(&mut bytes, self).expect("text, numbers and JSON values encode");
+                // A map of up to 15 entries says their number in its first byte (0x80 + n); ours has one more to come.
+                bytes[0] += 1;
+                bytes.extend_from_slice(b"\xa3seq\xcf");
+            }
+            Format::Json => {
+                serde_json::to_writer(&mut bytes, self).expect("text, numbers and JSON values encode");
+                bytes.pop();
+                bytes.extend_from_slice(b",\"seq\":");
+            }
+        }
+        bytes
     }
 }
 
@@ -214,12 +214,12 @@ mod tests {
             Completion { result: None, result_ref: None, error: None, user_id: None, traceparent: None, ..sample(7) };
         for completion in [full, bare] {
             let mut packed = vec![0x91];
-            packed.extend(write_open(&completion, Format::MsgPack));
+            packed.extend(Ending::of(&completion).write_open(Format::MsgPack));
             packed.extend(7_u64.to_be_bytes());
             assert_eq!(read_batch(&packed).unwrap(), std::slice::from_ref(&completion));
 
             let mut json = b"[".to_vec();
-            json.extend(write_open(&completion, Format::Json));
+            json.extend(Ending::of(&completion).write_open(Format::Json));
             json.extend(b"7}]");
             assert_eq!(read_batch(&json).unwrap(), [completion]);
         }

@@ -93,7 +93,7 @@ impl DeadLetters {
         manner: Manner,
         progress: impl FnMut(usize),
     ) -> Result<Acted, DeadLettersError> {
-        self.act(&Act::Redrive, filter, manner, progress).await
+        Box::pin(self.act(&Act::Redrive, filter, manner, progress)).await
     }
 
     /// Deletes dead letters for good; `progress` hears how many so far.
@@ -106,7 +106,7 @@ impl DeadLetters {
         manner: Manner,
         progress: impl FnMut(usize),
     ) -> Result<Acted, DeadLettersError> {
-        self.act(&Act::Purge, filter, manner, progress).await
+        Box::pin(self.act(&Act::Purge, filter, manner, progress)).await
     }
 
     async fn act(

@@ -35,7 +35,7 @@ use crate::{
     job::QueueName,
     keys::{Keys, PartitionKeys},
     listener::{Listener, Word},
-    partition::{Tag, tags},
+    partition::tags,
     promoter::Promoter,
     queue::Queue,
     reclaimer::Reclaimer,
@@ -53,6 +53,7 @@ use crate::{
     slots::Slots,
     store::Store,
     sweeper::Sweeper,
+    telemetry::metrics::JobMeters,
     ticker::Ticker,
 };
 
@@ -181,12 +182,7 @@ impl Engine {
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
         let (decided, cancellations) = (Arc::new(Notify::new()), Arc::new(Cancellations::new()));
-        let reporter = Arc::new(Reporter {
-            kept: Expiring::new(self.connection.clone()),
-            publisher: self.publisher.clone(),
-            keys: self.options.keys.clone(),
-            clock: Arc::clone(&clock),
-        });
+        let reporter = Arc::new(self.reporter(&clock));
         let policies = first_policies(store, &self.connection, &self.options.keys).await?;
         let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
@@ -200,7 +196,7 @@ impl Engine {
                 gate: Arc::clone(&gate),
                 cancellations: Arc::clone(&cancellations),
             };
-            let executor = self.start_queue(&ways, &clock, (registry, context, store));
+            let executor = self.start_queue(&queue.name, &ways, &clock, (registry, context, store));
             let wanted = tags(&queue.name, queue.n_partitions, self.options.server_threads);
             let tags = register(&self.connection, &self.options.keys, &queue.name, &wanted).await?;
             registered.push(Registered { queue: queue.name.clone(), tags: tags.clone(), gate });
@@ -214,8 +210,7 @@ impl Engine {
             }
         }
         let gates = registered.iter().map(|known| (known.queue.clone(), Arc::clone(&known.gate))).collect();
-        let queues = registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect();
-        self.start_journal(registry, store, queues);
+        self.start_journal(registry, store, &registered);
         let registrar = Registrar {
             connection: self.connection.clone(),
             keys: self.options.keys.clone(),
@@ -225,7 +220,12 @@ impl Engine {
             decided: Arc::clone(&decided),
         };
         drop(self.intake.spawn(registrar.run(self.intake.clone())));
-        self.start_listener(said, decided, cancellations).await?;
+        let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
+        subscriber.subscribe(&self.options.keys.control_channel()).await?;
+        let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
+        let holdings = self.holdings.iter().map(by_tag).collect();
+        let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings };
+        drop(self.intake.spawn(listener.run(self.intake.clone())));
         let sampler = Sampler {
             connection: self.connection.clone(),
             store: store.clone(),
@@ -238,28 +238,23 @@ impl Engine {
         Ok(())
     }
 
-    async fn start_listener(
-        &self,
-        goodbyes: watch::Sender<u64>,
-        decided: Arc<Notify>,
-        cancellations: Arc<Cancellations>,
-    ) -> Result<(), BrokerError> {
-        let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
-        subscriber.subscribe(&self.options.keys.control_channel()).await?;
-        let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
-        let holdings = self.holdings.iter().map(by_tag).collect();
-        let listener = Listener { subscriber, goodbyes, decided, cancellations, holdings };
-        drop(self.intake.spawn(listener.run(self.intake.clone())));
-        Ok(())
+    fn reporter(&self, clock: &Arc<ServerClock>) -> Reporter {
+        Reporter {
+            kept: Expiring::new(self.connection.clone()),
+            publisher: self.publisher.clone(),
+            keys: self.options.keys.clone(),
+            clock: Arc::clone(clock),
+        }
     }
 
     fn start_journal<C: Send + Sync + 'static>(
         &self,
         registry: &Registry<C>,
         store: &Store,
-        queues: Vec<(QueueName, Vec<Tag>)>,
+        registered: &[Registered],
     ) {
         let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
+        let queues = registered.iter().map(|known| (known.queue.clone(), known.tags.clone())).collect();
         let kinds = registry.specs().into_iter().map(|spec| (spec.kind.clone(), spec.queue.clone())).collect();
         let reconciler = Reconciler {
             connection: connection.clone(),
@@ -284,6 +279,7 @@ impl Engine {
 
     fn start_queue<C: Send + Sync + 'static>(
         &self,
+        queue: &QueueName,
         ways: &Ways,
         clock: &Arc<ServerClock>,
         (registry, context, store): (&Arc<Registry<C>>, &Arc<C>, &Store),
@@ -323,6 +319,7 @@ impl Engine {
             worker: Arc::clone(&worker),
             budget,
             shutdown: self.intake.clone(),
+            meters: JobMeters::new(queue, registry.specs().iter().map(|spec| &spec.kind)),
         });
         let limits = Limits { max_payload_bytes: options.max_payload_bytes, max_crashes: options.max_crashes, worker };
         Executor::start(runner, Arc::clone(registry), limits, store.clone())

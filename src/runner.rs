@@ -49,6 +49,7 @@ pub(crate) struct Runner<C> {
     pub(crate) worker: Arc<str>,
     pub(crate) budget: Arc<SharedBudget>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) meters: metrics::JobMeters,
 }
 
 impl<C: Send + Sync + 'static> Runner<C> {
@@ -155,7 +156,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             let timings = Timings { queued_ms: delivery.queued_ms, started_ms, finished_ms };
             let waited = Duration::from_millis(started_ms.saturating_sub(delivery.queued_ms));
             let ran = Duration::from_millis(finished_ms.saturating_sub(started_ms));
-            metrics::job_ran(&delivery.holding.partition.queue, &delivery.envelope.kind, waited, ran);
+            self.meters.ran(&delivery.envelope.kind, waited, ran);
             self.acquit(&delivery).await;
             let verdict = match outcome {
                 _ if self.cancellations.has(delivery.envelope.id) => Verdict::Cancelled,
@@ -185,7 +186,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// Sends a settlement on its way; waits while the settler is behind.
     pub(crate) async fn settle(&self, settlement: Settlement) {
-        metrics::job_finished(&settlement.delivery.envelope.kind, settlement.verdict.outcome());
+        self.meters.finished(&settlement.delivery.envelope.kind, settlement.verdict.outcome());
         // The settler outlives every runner; were it gone, the delivery would be claimed once our heart stops.
         drop(self.settler.send(settlement).await);
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use engine::{
     broker::{Address, register},
-    client::{Client, ClientOptions},
+    client::{Client, ClientOptions, Guarantees},
     keys::Keys,
     partition::{Tag, tags},
+    policy::Durability,
     store::Store,
 };
 use fred::{
@@ -18,7 +19,7 @@ use fred::{
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use crate::{noop, worker};
+use crate::{noop, process::Worker, worker};
 
 /// Where the servers are.
 #[derive(Clone)]
@@ -52,14 +53,20 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Creates and migrates it.
     pub(crate) async fn create(servers: &Servers) -> anyhow::Result<Self> {
+        let scratch = Self::empty(servers).await?;
+        let store = Store::connect(&worker::database(&scratch.url)).await?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(scratch)
+    }
+
+    /// Creates it with nothing in it.
+    pub(crate) async fn empty(servers: &Servers) -> anyhow::Result<Self> {
         let mut admin = PgConnection::connect(&servers.database_url).await.context("connect to Postgres")?;
         let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
         run(&mut admin, format!("create database {name}")).await?;
         let mut url: url::Url = servers.database_url.parse().context("read TRIPSAGE_DB_URL")?;
         url.set_path(&name);
-        let store = Store::connect(&worker::database(url.as_str())).await?;
-        store.migrate().await?;
-        store.close().await;
         Ok(Self { admin, name, url: url.into() })
     }
 
@@ -100,11 +107,29 @@ impl Corner {
         let wanted = tags(&noop::QUEUE, n_partitions, worker::SERVER_THREADS);
         let partitions = register(client.connection(), &keys, &noop::QUEUE, &wanted).await?;
         let mut postgres = PgConnection::connect(&scratch.url).await?;
-        run(&mut postgres, "truncate job_results".to_owned()).await?;
+        run(&mut postgres, "truncate job_results, job_journal".to_owned()).await?;
         run(&mut postgres, "checkpoint".to_owned()).await.ok(); // only a superuser may
         let (dragonfly_url, database_url) = (servers.dragonfly_url.clone(), scratch.url.clone());
         let plain = plain(&dragonfly_url).await?;
         Ok(Self { dragonfly_url, database_url, keys, client, plain, postgres, partitions })
+    }
+
+    /// From now on its jobs are journaled: accepted by a committed row in Postgres.
+    pub(crate) async fn journal(&mut self) -> anyhow::Result<()> {
+        // The first worker on these keys begins a new generation of memory; what was enqueued before would count as lost.
+        Worker::start(self, 1).await?.stop().await?;
+        let guarantees = Guarantees { durability: Durability::Journaled, ..Guarantees::default() };
+        let options = ClientOptions { guarantees, ..self.client.options().clone() };
+        let store = Store::connect(&worker::database(&self.database_url)).await?;
+        self.client = Client::connect(options).await?.with_journal(store);
+        Ok(())
+    }
+
+    /// Rows of the journal: jobs that are accepted and not settled.
+    pub(crate) async fn n_journaled(&mut self) -> anyhow::Result<usize> {
+        let query = sqlx::query_scalar("select count(*) from job_journal");
+        let journaled: i64 = query.fetch_one(&mut self.postgres).await?;
+        Ok(usize::try_from(journaled)?)
     }
 
     /// How many jobs have been settled: the partitions' own counts of completions.
@@ -125,6 +150,16 @@ impl Corner {
             for lane in self.keys.partition(tag).lanes {
                 sum += command(&self.plain, "XLEN", vec![lane.into()]).await?.convert::<u64>()?;
             }
+        }
+        Ok(sum)
+    }
+
+    /// Jobs of the queue that are not due yet.
+    pub(crate) async fn n_delayed(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for tag in &self.partitions {
+            sum +=
+                command(&self.plain, "ZCARD", vec![self.keys.partition(tag).later.into()]).await?.convert::<u64>()?;
         }
         Ok(sum)
     }
@@ -159,17 +194,46 @@ impl Corner {
         Ok(())
     }
 
+    /// Fails unless as many results are committed as jobs are settled.
+    pub(crate) async fn verify_settled(&mut self) -> anyhow::Result<()> {
+        let query = sqlx::query_scalar("select count(*) from job_results");
+        let committed: i64 = query.fetch_one(&mut self.postgres).await?;
+        let settled = self.n_settled().await?;
+        ensure!(
+            u64::try_from(committed)? == settled,
+            "{settled} jobs are settled and {committed} results are committed"
+        );
+        Ok(())
+    }
+
+    /// Empties the tables of results and of journaled jobs.
+    pub(crate) async fn forget_rows(&mut self) -> anyhow::Result<()> {
+        run(&mut self.postgres, "truncate job_results, job_journal".to_owned()).await
+    }
+
     /// Deletes its keys.
     pub(crate) async fn remove(self) -> anyhow::Result<()> {
-        let pattern = format!("{}*", self.keys.prefix());
-        let keys: Vec<Value> = command(&self.plain, "KEYS", vec![pattern.into()]).await?.convert()?;
-        if !keys.is_empty() {
-            command(&self.plain, "UNLINK", keys).await?;
-        }
+        unlink_all(&self.plain, format!("{}*", self.keys.prefix())).await?;
         self.plain.quit().await?;
         self.postgres.close().await?;
         Ok(())
     }
+}
+
+/// Deletes every key that has this in its name.
+pub(crate) async fn unlink(servers: &Servers, name: &str) -> anyhow::Result<()> {
+    let plain = plain(&servers.dragonfly_url).await?;
+    unlink_all(&plain, format!("*{name}*")).await?;
+    plain.quit().await?;
+    Ok(())
+}
+
+async fn unlink_all(plain: &Fred, pattern: String) -> anyhow::Result<()> {
+    let keys: Vec<Value> = command(plain, "KEYS", vec![pattern.into()]).await?.convert()?;
+    if !keys.is_empty() {
+        command(plain, "UNLINK", keys).await?;
+    }
+    Ok(())
 }
 
 /// A plain client, as its documentation suggests it.

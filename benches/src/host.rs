@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use engine::broker::{Address, Connection, ServerVersion};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::{corner::Servers, plan::Plan};
+use crate::{corner::Servers, peers::Peers, plan::Plan};
 
 const FLAGS: [&str; 5] = ["server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size"];
 
 /// A few lines of text.
-pub(crate) async fn describe(servers: &Servers, plan: &Plan) -> anyhow::Result<String> {
+pub(crate) async fn describe(servers: &Servers, plan: &Plan, peers: &Peers) -> anyhow::Result<String> {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -22,6 +22,8 @@ pub(crate) async fn describe(servers: &Servers, plan: &Plan) -> anyhow::Result<S
     writeln!(text, "broker    {} {}", version.product, version.version)?;
     connection.close().await;
     let mut postgres = PgConnection::connect(&servers.database_url).await.context("connect to Postgres")?;
+    let query = sqlx::query_scalar("select to_char(now(), 'YYYY-MM-DD')");
+    let date: String = query.fetch_one(&mut postgres).await?;
     text.push_str("postgres ");
     for flag in FLAGS {
         let query = sqlx::query_scalar("select current_setting($1)").bind(flag);
@@ -32,8 +34,11 @@ pub(crate) async fn describe(servers: &Servers, plan: &Plan) -> anyhow::Result<S
     let Plan { name, n_rounds, n_jobs, .. } = plan;
     write!(
         text,
-        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {profile} build"
+        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {profile} build, {date}"
     )?;
+    for line in peers.lines(plan) {
+        write!(text, "\npeer      {line}")?;
+    }
     Ok(text)
 }
 

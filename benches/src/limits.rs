@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     corner::{Corner, command},
     noop,
-    report::per_second,
+    samples::per_second,
     wire::{self, Wire},
 };
 

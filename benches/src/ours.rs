@@ -1,24 +1,111 @@
 //! The engine itself: submissions, and drains with a committed result for every job.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use engine::{
+    client::Submission,
+    dedup::{Dedup, Mode},
+    handler::Job as _,
+};
 
-use crate::{corner::Corner, noop, process::Worker, report::per_second};
+use crate::{
+    corner::Corner,
+    noop::{self, Work},
+    process::Worker,
+    samples::per_second,
+};
 
 /// Jobs a call of the bulk submission.
 const BULK: usize = 10_000;
 
+/// Longer than any benchmark.
+const FAR: Duration = Duration::from_secs(86_400);
+
+/// What is drained.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    /// Jobs that wait when the workers start.
+    pub(crate) n_jobs: usize,
+    /// Bytes of padding each carries.
+    pub(crate) pad: usize,
+    /// What their handler does.
+    pub(crate) work: Work,
+    /// Worker processes.
+    pub(crate) n_workers: u16,
+    /// Partitions of the queue.
+    pub(crate) n_partitions: u16,
+}
+
+impl Load {
+    /// Small jobs with nothing to do for one worker on one partition.
+    pub(crate) fn small(n_jobs: usize) -> Self {
+        Self { n_jobs, pad: noop::SMALL, work: Work::Nothing, n_workers: 1, n_partitions: 1 }
+    }
+}
+
 /// Jobs submitted per second in bulk, made and encoded included.
-pub(crate) async fn enqueue_bulk(corner: &Corner, n_jobs: usize, pad: usize) -> anyhow::Result<f64> {
+pub(crate) async fn enqueue_bulk(corner: &Corner, load: &Load) -> anyhow::Result<f64> {
+    let before = corner.n_waiting().await?;
+    let begun = Instant::now();
+    for first in (0..load.n_jobs).step_by(BULK) {
+        let submissions = noop::at_work(BULK.min(load.n_jobs - first), load.pad, load.work)?;
+        corner.client.submit_all(submissions).await?;
+    }
+    let rate = per_second(load.n_jobs, begun.elapsed());
+    let waiting = corner.n_waiting().await? - before;
+    ensure!(waiting == load.n_jobs as u64, "{} jobs were submitted and {waiting} wait", load.n_jobs);
+    Ok(rate)
+}
+
+/// Jobs submitted per second in bulk, each with a dedup key that no other has.
+pub(crate) async fn enqueue_dedup(corner: &Corner, n_jobs: usize) -> anyhow::Result<f64> {
     let before = corner.n_waiting().await?;
     let begun = Instant::now();
     for first in (0..n_jobs).step_by(BULK) {
-        corner.client.submit_all(noop::submissions(BULK.min(n_jobs - first), pad)?).await?;
+        let mut submissions = noop::submissions(BULK.min(n_jobs - first), noop::SMALL)?;
+        for (place, submission) in submissions.iter_mut().enumerate() {
+            let window_ms = u64::try_from(FAR.as_millis())?;
+            let dedup = Dedup { key: format!("bench-{}", first + place), window_ms, mode: Mode::Reject };
+            submission.envelope.options.dedup = Some(dedup);
+        }
+        corner.client.submit_all(submissions).await?;
     }
     let rate = per_second(n_jobs, begun.elapsed());
     let waiting = corner.n_waiting().await? - before;
     ensure!(waiting == n_jobs as u64, "{n_jobs} jobs were submitted and {waiting} wait");
+    Ok(rate)
+}
+
+const ENQUEUE: &str = "\
+select count(tripsage.enqueue($1, jsonb_build_object('n', n, 'pad', repeat('x', $2)))) from generate_series(1, $3) as n";
+
+/// Jobs accepted per second by the function in SQL, 500 a transaction, over one connection.
+pub(crate) async fn enqueue_in_sql(corner: &mut Corner, n_jobs: usize) -> anyhow::Result<f64> {
+    const CALLS: usize = 500;
+    let begun = Instant::now();
+    for first in (0..n_jobs).step_by(CALLS) {
+        let enqueue = sqlx::query(ENQUEUE).bind(noop::Noop::KIND).bind(i32::try_from(noop::SMALL)?);
+        let n_calls = i32::try_from(CALLS.min(n_jobs - first))?;
+        enqueue.bind(n_calls).execute(&mut corner.postgres).await?;
+    }
+    let rate = per_second(n_jobs, begun.elapsed());
+    let journaled = corner.n_journaled().await?;
+    ensure!(journaled == n_jobs, "{n_jobs} jobs were enqueued and {journaled} are in the journal");
+    Ok(rate)
+}
+
+/// Jobs submitted per second in bulk that are due tomorrow.
+pub(crate) async fn enqueue_delayed(corner: &Corner, n_jobs: usize) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    for first in (0..n_jobs).step_by(BULK) {
+        let submissions = noop::submissions(BULK.min(n_jobs - first), noop::SMALL)?;
+        let delayed: Vec<Submission> = submissions.into_iter().map(|submission| submission.after(FAR)).collect();
+        corner.client.submit_all(delayed).await?;
+    }
+    let rate = per_second(n_jobs, begun.elapsed());
+    let delayed = corner.n_delayed().await?;
+    ensure!(delayed == n_jobs as u64, "{n_jobs} jobs were submitted and {delayed} are delayed");
     Ok(rate)
 }
 
@@ -42,26 +129,37 @@ pub(crate) struct Drained {
     pub(crate) cpu_us: f64,
 }
 
-/// Drains jobs that wait already, by so many workers.
-pub(crate) async fn drain(
-    corner: &mut Corner,
-    n_jobs: usize,
-    (n_workers, pad): (u16, usize),
-) -> anyhow::Result<Drained> {
-    enqueue_bulk(corner, n_jobs, pad).await?;
-    let starting = (0..n_workers).map(|_| Worker::start(corner, n_workers));
+/// Enqueues jobs, then drains them.
+pub(crate) async fn drain(corner: &mut Corner, load: &Load) -> anyhow::Result<Drained> {
+    enqueue_bulk(corner, load).await?;
+    drain_waiting(corner, load).await
+}
+
+/// Drains those that were enqueued just now.
+pub(crate) async fn drain_waiting(corner: &mut Corner, load: &Load) -> anyhow::Result<Drained> {
+    let starting = (0..load.n_workers).map(|_| Worker::start(corner, load.n_partitions));
     let workers = futures::future::try_join_all(starting).await?;
     let (first, begun) = corner.until_settled(1).await?;
-    let (last, ended) = corner.until_settled(n_jobs as u64).await?;
+    let (last, ended) = corner.until_settled(load.n_jobs as u64).await?;
     let cpu = workers.iter().map(Worker::cpu_seconds).sum::<anyhow::Result<f64>>()?;
     let peaks = workers.iter().map(Worker::peak_rss_mb).collect::<anyhow::Result<Vec<_>>>()?;
     for worker in workers {
         worker.stop().await?;
     }
-    corner.verify(n_jobs).await?;
+    corner.verify(load.n_jobs).await?;
     Ok(Drained {
         jobs_per_s: per_second(usize::try_from(last - first)?, ended - begun),
         peak_rss_mb: peaks.into_iter().fold(0.0, f64::max),
-        cpu_us: cpu * 1e6 / f64::from(u32::try_from(n_jobs)?),
+        cpu_us: cpu * 1e6 / f64::from(u32::try_from(load.n_jobs)?),
     })
+}
+
+/// Jobs drained per second from a queue so deep that most of them still wait afterwards.
+pub(crate) async fn drain_first(corner: &mut Corner, n_jobs: usize) -> anyhow::Result<f64> {
+    let worker = Worker::start(corner, 1).await?;
+    let (first, begun) = corner.until_settled(1).await?;
+    let (last, ended) = corner.until_settled(n_jobs as u64).await?;
+    worker.stop().await?;
+    corner.verify_settled().await?;
+    Ok(per_second(usize::try_from(last - first)?, ended - begun))
 }

@@ -4,8 +4,8 @@ use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::{Child, ChildStdin, Command},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, ChildStdout, Command},
 };
 
 use crate::{corner::Corner, worker::Task};
@@ -17,6 +17,7 @@ const CONCURRENCY_A_CORE: usize = 64;
 pub(crate) struct Worker {
     child: Child,
     input: ChildStdin,
+    output: BufReader<ChildStdout>,
     pid: u32,
 }
 
@@ -40,22 +41,24 @@ impl Worker {
         let mut input = child.stdin.take().context("the worker has no input")?;
         input.write_all(format!("{}\n", serde_json::to_string(&task)?).as_bytes()).await?;
         let output = child.stdout.take().context("the worker has no output")?;
-        let mut said = String::new();
-        tokio::time::timeout(Duration::from_secs(30), BufReader::new(output).read_line(&mut said)).await??;
+        let (mut output, mut said) = (BufReader::new(output), String::new());
+        tokio::time::timeout(Duration::from_secs(30), output.read_line(&mut said)).await??;
         if said.trim() != "ready" {
             bail!("the worker did not start; see its log above");
         }
-        Ok(Self { child, input, pid })
+        Ok(Self { child, input, output, pid })
     }
 
-    /// Stops it as on a signal, and waits.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+    /// Stops it as on a signal, and waits; gives how long timed jobs waited for their start, microseconds.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<Vec<u64>> {
         drop(self.input);
+        let mut said = String::new();
+        self.output.read_to_string(&mut said).await?;
         let status = self.child.wait().await?;
         if !status.success() {
             bail!("a worker process failed: {status}");
         }
-        Ok(())
+        serde_json::from_str(&said).context("read what the worker says at its end")
     }
 
     /// Its resident memory now, MB.

@@ -3,12 +3,18 @@
 //! Promise: it reconnects by itself for ever, with jittered backoff; a command either answers or fails
 //! within its time limit, and is never sent twice. Never shows the password.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use fred::{
     clients::Client,
-    interfaces::ClientLike,
+    interfaces::{ClientLike, EventInterface},
     types::{
         Builder, CustomCommand, Value,
         config::{Config, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
@@ -16,6 +22,7 @@ use fred::{
 };
 
 use super::reply;
+use crate::telemetry::metrics;
 
 /// How long a command may take before it fails.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,6 +32,7 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Address {
     config: Config,
     shown: String,
+    pool_size: usize,
 }
 
 impl Address {
@@ -45,7 +53,13 @@ impl Address {
             .map(|host| format!("{}:{}", host.host, host.port))
             .collect::<Vec<_>>()
             .join(",");
-        Ok(Self { config, shown })
+        Ok(Self { config, shown, pool_size: 1 })
+    }
+
+    /// The same for connections that are a pool of so many, at least one.
+    #[must_use]
+    pub fn with_pool(&self, pool_size: usize) -> Self {
+        Self { pool_size: pool_size.max(1), ..self.clone() }
     }
 
     /// Host and port, for messages.
@@ -156,10 +170,12 @@ fn classify(error: &fred::error::Error, detail: &str) -> BrokerErrorKind {
     }
 }
 
-/// One connection. Cheap to clone; clones share the connection, and commands sent together are pipelined.
+/// A connection, or a pool of them that take turns. Cheap to clone; clones share it, and commands sent together are
+/// pipelined. What has to go the same way one after the other is sent through [`Connection::one`].
 #[derive(Clone)]
 pub struct Connection {
-    client: Client,
+    clients: Arc<[Client]>,
+    turn: Arc<AtomicUsize>,
     address: Address,
 }
 
@@ -169,10 +185,18 @@ impl Connection {
     /// # Errors
     /// When the server cannot be reached or refuses the password.
     pub async fn open(address: &Address) -> Result<Self, BrokerError> {
-        let failed = |error: fred::error::Error| BrokerError::new("connect", &error);
-        let client = address.builder().build().map_err(failed)?;
-        client.init().await.map_err(failed)?;
-        Ok(Self { client, address: address.clone() })
+        let clients = futures::future::try_join_all((0..address.pool_size).map(|_| connect(address))).await?;
+        Ok(Self { clients: clients.into(), turn: Arc::default(), address: address.clone() })
+    }
+
+    /// One of the pool's connections, always the same.
+    #[must_use]
+    pub fn one(&self) -> Self {
+        Self { clients: Arc::new([self.client().clone()]), turn: Arc::default(), address: self.address.with_pool(1) }
+    }
+
+    fn client(&self) -> &Client {
+        &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()]
     }
 
     /// Where it leads.
@@ -182,7 +206,7 @@ impl Connection {
 
     /// Closes the connection once what was sent is answered.
     pub async fn close(&self) {
-        let quit = self.client.quit().await;
+        let quit = futures::future::join_all(self.clients.iter().map(ClientLike::quit)).await;
         drop(quit); // a connection that is already gone is closed
     }
 
@@ -212,17 +236,25 @@ impl Connection {
         calls: impl Iterator<Item = Vec<Value>>,
     ) -> Result<Vec<Value>, BrokerError> {
         let failed = |error: fred::error::Error| BrokerError::new(command, &error);
-        let pipeline = self.client.pipeline();
+        let begun = Instant::now();
+        let pipeline = self.client().pipeline();
         for args in calls {
             let queued = pipeline.custom::<(), Value>(CustomCommand::new_static(command, None, false), args);
             queued.await.map_err(failed)?;
         }
-        pipeline.all().await.map_err(failed)
+        let answered = pipeline.all().await.map_err(failed);
+        metrics::broker_called(command, begun.elapsed(), answered.is_ok());
+        answered
     }
 
     async fn send(&self, command: &'static str, args: Vec<Value>, blocking: bool) -> Result<Value, BrokerError> {
-        let sent = self.client.custom::<Value, Value>(CustomCommand::new_static(command, None, blocking), args);
-        sent.await.map_err(|error| BrokerError::new(command, &error))
+        let begun = Instant::now();
+        let sent = self.client().custom::<Value, Value>(CustomCommand::new_static(command, None, blocking), args);
+        let answered = sent.await.map_err(|error| BrokerError::new(command, &error));
+        if !blocking {
+            metrics::broker_called(command, begun.elapsed(), answered.is_ok());
+        }
+        answered
     }
 
     /// Asks for a sign of life.
@@ -246,6 +278,18 @@ impl Connection {
             .map(|(seconds, micros)| seconds * 1000 + micros / 1000)
             .ok_or_else(|| BrokerError::odd("TIME", &time))
     }
+}
+
+async fn connect(address: &Address) -> Result<Client, BrokerError> {
+    let failed = |error: fred::error::Error| BrokerError::new("connect", &error);
+    let client = address.builder().build().map_err(failed)?;
+    client.init().await.map_err(failed)?;
+    // Counted by a task of the client's own, which ends with it.
+    drop(client.on_reconnect(|_| async {
+        metrics::broker_reconnected();
+        Ok(())
+    }));
+    Ok(client)
 }
 
 /// An argument of a command.

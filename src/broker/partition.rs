@@ -34,7 +34,8 @@ impl Partition {
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub async fn open(address: &Address, keys: &Keys, queue: QueueName, tag: Tag) -> Result<Self, BrokerError> {
-        let (commands, reader) = tokio::try_join!(Connection::open(address), Connection::open(address))?;
+        let single = address.with_pool(1);
+        let (commands, reader) = tokio::try_join!(Connection::open(&single), Connection::open(&single))?;
         let partition = Self { queue, keys: keys.partition(&tag), tag, commands, reader };
         partition.create_groups().await?;
         Ok(partition)

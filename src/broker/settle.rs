@@ -64,7 +64,7 @@ pub enum Verb {
 /// A completion to publish.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// The completion without its number, as [`crate::completion::write_open`] gives it.
+    /// The completion without its number, as [`crate::completion::Ending::write_open`] gives it.
     pub open: Bytes,
     /// The channel of its kind.
     pub kind_channel: String,

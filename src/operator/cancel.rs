@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     broker::{Cancelling, Finish, Place, cancel, sightings},
-    completion::{Completion, Timings, channels, write_open},
+    completion::{Completion, Ending, Timings, channels},
     dedup::Mode,
     envelope::Options,
     job::{JobId, QueueName},
     listener::Word,
     outcome::Status,
     settlement::UNREADABLE,
-    store::ResultRow,
+    store::CancelledRow,
 };
 
 /// What became of an order to cancel a job.
@@ -120,7 +120,7 @@ impl Operator {
             place: seen.place(),
             dedup: dedup.map(|dedup| seen.keys.dedup(&dedup.key)),
             finish: Finish {
-                open: write_open(&completion, self.context.format).into(),
+                open: Ending::of(&completion).write_open(self.context.format).into(),
                 kind_channel: self.keys.kind_channel(&completion.kind),
                 further: channels(seen.id, options, &self.keys),
             },
@@ -128,15 +128,14 @@ impl Operator {
     }
 
     /// The result of a cancelled job.
-    pub(super) fn row(&self, seen: &Seen) -> ResultRow {
+    pub(super) fn row(&self, seen: &Seen) -> CancelledRow {
         let job = live(seen);
-        ResultRow {
+        CancelledRow {
             id: seen.id,
             queue: job.queue.to_string(),
             kind: job.kind.unwrap_or(UNREADABLE).to_string(),
             user_id: job.user_id,
             attempt: job.attempt - 1,
-            result: serde_json::Value::Null,
             worker: OPERATOR.to_owned(),
             timings: timings(seen, self.clock.now_ms()),
         }

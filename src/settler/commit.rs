@@ -174,8 +174,10 @@ impl<C: Send + Sync + 'static> Lane<C> {
         let ids: Vec<JobId> = conflicting.iter().map(|&place| batch[place].delivery.envelope.id).collect();
         let stored = self.store.results(&ids).await?;
         for (&place, id) in conflicting.iter().zip(&ids) {
-            if let Some(stored) = stored.get(id) {
-                batch[place].verdict = Verdict::Known(stored.clone());
+            match stored.get(id) {
+                Some(stored) => batch[place].verdict = Verdict::Known(stored.clone()),
+                None if matches!(batch[place].verdict, Verdict::Cancelled) => self.cancellations.forget(*id),
+                None => {}
             }
         }
         Ok(())
@@ -214,7 +216,7 @@ fn needs_commit(settlement: &Settlement) -> bool {
 /// one that was cancelled is swept.
 fn leaves_the_journal(settlement: &Settlement) -> Option<JobId> {
     let envelope = &settlement.delivery.envelope;
-    let for_good = !matches!(settlement.verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    let for_good = matches!(settlement.verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
     (envelope.options.journaled && for_good).then_some(envelope.id)
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     broker::{Finish, SettleContext, Settling, Verb, with_lane},
-    completion::{Completion, channels, write_open},
+    completion::{Ending, channels},
     dedup::Mode,
     handler::Produced,
     keys::Keys,
@@ -19,17 +19,17 @@ use crate::{
 };
 
 /// The row of a job that is done.
-pub(super) fn result_row(settlement: &Settlement, worker: &str) -> Option<ResultRow> {
+pub(super) fn result_row<'a>(settlement: &'a Settlement, worker: &'a str) -> Option<ResultRow<'a>> {
     let Verdict::Done(produced) = &settlement.verdict else { return None };
     let delivery = &settlement.delivery;
     Some(ResultRow {
         id: delivery.envelope.id,
-        queue: delivery.holding.partition.queue.to_string(),
-        kind: delivery.envelope.kind.to_string(),
-        user_id: delivery.envelope.options.user_id.clone(),
+        queue: delivery.holding.partition.queue.as_str(),
+        kind: delivery.envelope.kind.as_str(),
+        user_id: delivery.envelope.options.user_id.as_deref(),
         attempt: delivery.attempt(),
-        result: produced.result.clone(),
-        worker: worker.to_owned(),
+        result: &produced.result,
+        worker,
         timings: settlement.timings,
     })
 }
@@ -91,8 +91,8 @@ pub(super) fn settling(
         Verdict::Cancelled => Verb::Later(Duration::ZERO, with_lane(delivery.held.priority, &as_it_came(delivery))),
         Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
     };
-    let finish = completion(settlement, context)
-        .map(|completion| finish(&completion, delivery, (context, keys), inline_result_bytes));
+    let finish =
+        ending(settlement, context).map(|ending| finish(ending, delivery, (context, keys), inline_result_bytes));
     let dedup_key = freed(settlement);
     let (held, n_crashes) = (delivery.held.clone(), delivery.deaths.total());
     Settling { held, id: delivery.envelope.id, verb, finish, n_crashes, dedup_key }
@@ -100,7 +100,7 @@ pub(super) fn settling(
 
 /// The dedup key of a job that is over, unless time alone frees it.
 fn freed(Settlement { delivery, verdict, .. }: &Settlement) -> Option<String> {
-    let over = !matches!(verdict, Verdict::Retry(..) | Verdict::Snooze(_));
+    let over = matches!(verdict, Verdict::Done(_) | Verdict::Known(_) | Verdict::Dead(..));
     let dedup = delivery.envelope.options.dedup.as_ref().filter(|dedup| over && dedup.mode != Mode::Throttle)?;
     Some(delivery.holding.partition.keys.dedup(&dedup.key))
 }
@@ -116,36 +116,35 @@ fn as_it_came(delivery: &Delivery) -> Bytes {
     delivery.unreadable.clone().unwrap_or_else(|| delivery.envelope.write())
 }
 
-fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Completion> {
+fn ending<'a>(settlement: &'a Settlement, context: &'a SettleContext) -> Option<Ending<'a>> {
     let Settlement { delivery, verdict, timings, .. } = settlement;
     let (status, attempt, result, error) = match verdict {
-        Verdict::Done(Produced { result, .. }) => (Status::Done, delivery.attempt(), Some(result.clone()), None),
+        Verdict::Done(Produced { result, .. }) => (Status::Done, delivery.attempt(), Some(result), None),
         Verdict::Known(StoredResult { status, attempt, result, .. }) => {
-            (*status, *attempt, (*status == Status::Done).then(|| result.clone()), None)
+            (*status, *attempt, (*status == Status::Done).then_some(result), None)
         }
-        Verdict::Dead(status, error) => (*status, error.attempt, None, Some(error.clone())),
+        Verdict::Dead(status, error) => (*status, error.attempt, None, Some(error)),
         Verdict::Retry(..) | Verdict::Snooze(_) | Verdict::Cancelled => return None,
     };
     let (timings, worker) = match verdict {
-        Verdict::Known(stored) => (stored.timings, stored.worker.clone()),
-        _ => (*timings, context.consumer.clone()),
+        Verdict::Known(stored) => (stored.timings, &*stored.worker),
+        _ => (*timings, &*context.consumer),
     };
-    let options = &delivery.envelope.options;
-    Some(Completion {
-        id: delivery.envelope.id,
-        kind: delivery.envelope.kind.clone(),
-        queue: delivery.holding.partition.queue.clone(),
+    let Delivery { envelope, holding, .. } = delivery;
+    Some(Ending {
+        id: envelope.id,
+        kind: &envelope.kind,
+        queue: &holding.partition.queue,
         status,
         attempt,
         result,
         result_ref: None,
         error,
         timings,
-        user_id: options.user_id.clone(),
+        user_id: envelope.options.user_id.as_deref(),
         worker,
-        traceparent: options.traceparent.clone(),
-        partition: delivery.holding.partition.tag.to_string(),
-        seq: 0,
+        traceparent: envelope.options.traceparent.as_deref(),
+        partition: holding.partition.tag.as_str(),
     })
 }
 
@@ -153,23 +152,20 @@ fn completion(settlement: &Settlement, context: &SettleContext) -> Option<Comple
 const OVERHEAD_BYTES: usize = 1_024;
 
 fn finish(
-    completion: &Completion,
+    ending: Ending<'_>,
     delivery: &Delivery,
     (context, keys): (&SettleContext, &Keys),
     inline_result_bytes: usize,
 ) -> Finish {
-    let mut open = write_open(completion, context.format);
-    if open.len() > inline_result_bytes + OVERHEAD_BYTES && completion.result.is_some() {
-        let referred = Completion {
-            result: None,
-            result_ref: Some(format!("job_results/{}", completion.id)),
-            ..completion.clone()
-        };
-        open = write_open(&referred, context.format);
+    let kind_channel = keys.kind_channel(ending.kind);
+    let mut open = ending.write_open(context.format);
+    if open.len() > inline_result_bytes + OVERHEAD_BYTES && ending.result.is_some() {
+        let result_ref = Some(format!("job_results/{}", ending.id));
+        open = Ending { result: None, result_ref, ..ending }.write_open(context.format);
     }
     Finish {
         open: Bytes::from(open),
-        kind_channel: keys.kind_channel(&completion.kind),
-        further: channels(completion.id, &delivery.envelope.options, keys),
+        kind_channel,
+        further: channels(delivery.envelope.id, &delivery.envelope.options, keys),
     }
 }

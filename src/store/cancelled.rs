@@ -2,13 +2,27 @@
 
 use std::collections::HashSet;
 
-use super::{
-    connect::Store,
-    error::StoreError,
-    results::{ResultRow, time},
-    statement::statement,
-};
-use crate::job::JobId;
+use super::{connect::Store, error::StoreError, results::time, statement::statement};
+use crate::{completion::Timings, job::JobId};
+
+/// A job to take back.
+#[derive(Clone, Debug)]
+pub struct CancelledRow {
+    /// Which job.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: String,
+    /// Its kind.
+    pub kind: String,
+    /// Whose job.
+    pub user_id: Option<String>,
+    /// Attempts made.
+    pub attempt: u32,
+    /// Who takes it back.
+    pub worker: String,
+    /// When things happened.
+    pub timings: Timings,
+}
 
 /// A job that is dead already stays dead; one that has a result keeps it.
 const CANCEL: &str = "\
@@ -25,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// What Postgres refused, or that it could not be asked: then none is cancelled.
-    pub async fn cancel(&self, rows: &[ResultRow]) -> Result<HashSet<JobId>, StoreError> {
+    pub async fn cancel(&self, rows: &[CancelledRow]) -> Result<HashSet<JobId>, StoreError> {
         let mut tx = self.begin().await?;
         tx.fence(&rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
         let clean = |text: &str| text.replace('\0', "\u{fffd}");

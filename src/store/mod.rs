@@ -23,6 +23,7 @@ mod statement;
 mod version;
 
 pub use self::{
+    cancelled::CancelledRow,
     connect::{Database, Store},
     dead_jobs::{DeadFilter, DeadJob, DeadRow},
     error::{StoreError, StoreErrorKind},

@@ -14,21 +14,21 @@ use crate::{completion::Timings, job::JobId, outcome::Status};
 
 /// A result to commit.
 #[derive(Clone, Debug)]
-pub struct ResultRow {
+pub struct ResultRow<'a> {
     /// Whose result.
     pub id: JobId,
     /// Its queue.
-    pub queue: String,
+    pub queue: &'a str,
     /// Its kind.
-    pub kind: String,
+    pub kind: &'a str,
     /// Whose job.
-    pub user_id: Option<String>,
+    pub user_id: Option<&'a str>,
     /// The attempt that produced it.
     pub attempt: u32,
     /// The result; null when rows of its own have yet to be written.
-    pub result: serde_json::Value,
+    pub result: &'a serde_json::Value,
     /// Who ran it.
-    pub worker: String,
+    pub worker: &'a str,
     /// When things happened.
     pub timings: Timings,
 }
@@ -60,16 +60,16 @@ impl Tx {
     ///
     /// # Errors
     /// What Postgres refused.
-    pub async fn insert_results(&mut self, rows: &[ResultRow]) -> Result<HashSet<JobId>, StoreError> {
+    pub async fn insert_results(&mut self, rows: &[ResultRow<'_>]) -> Result<HashSet<JobId>, StoreError> {
         let times = |pick: fn(&Timings) -> u64| rows.iter().map(|row| time(pick(&row.timings))).collect::<Vec<_>>();
         let insert = statement(INSERT)
             .bind(rows.iter().map(|row| row.id.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.queue.as_str()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.user_id.as_deref()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.queue).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.user_id).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| i32::try_from(row.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| &row.result).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.worker.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.result).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.worker).collect::<Vec<_>>())
             .bind(times(|timings| timings.queued_ms))
             .bind(times(|timings| timings.started_ms))
             .bind(times(|timings| timings.finished_ms));

@@ -3,9 +3,9 @@
 //! Promise: labels come from closed sets (queues, kinds, outcomes); never an id, a URL or an error's text.
 #![allow(clippy::disallowed_macros, reason = "the one place that may name the raw macros")]
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::{
@@ -91,6 +91,13 @@ pub const METRICS: &[Documented] = &[
     ("tripsage_queue_paused", "gauge", "queue", "1 while an operator has paused the queue, else 0"),
     ("tripsage_errors_total", "counter", "role", "Failures of Dragonfly or Postgres that a role met and went on from"),
     ("tripsage_database_connections", "gauge", "state", "Connections to Postgres: open, idle"),
+    (
+        "tripsage_broker_call_seconds",
+        "histogram",
+        "command, outcome",
+        "How long Dragonfly took to answer a command or a pipeline of one, blocking reads aside: ok, error",
+    ),
+    ("tripsage_broker_reconnections_total", "counter", "", "Times that a connection to Dragonfly was made anew"),
     ("tripsage_cache_reads_total", "counter", "namespace, outcome", "Cache reads: hit, stale, miss, off"),
     ("tripsage_cache_load_seconds", "histogram", "namespace", "How long it took to load what the cache did not have"),
     ("tripsage_cache_bytes_total", "counter", "namespace", "Bytes written to the cache"),
@@ -157,10 +164,43 @@ pub fn job_finished(kind: &Kind, outcome: &'static str) {
     counter!("tripsage_jobs_finished_total", "kind" => kind.to_string(), "outcome" => outcome).increment(1);
 }
 
-/// An attempt ran this long, after its job had waited.
-pub fn job_ran(queue: &QueueName, kind: &Kind, waited: Duration, ran: Duration) {
-    histogram!("tripsage_job_wait_seconds", "queue" => queue.to_string()).record(waited.as_secs_f64());
-    histogram!("tripsage_job_run_seconds", "kind" => kind.to_string()).record(ran.as_secs_f64());
+/// What is measured at every job of a queue, looked up once a kind instead of once a job.
+pub struct JobMeters {
+    waited: Histogram,
+    of_kind: HashMap<Kind, (Histogram, Counter)>,
+}
+
+impl JobMeters {
+    /// The meters of a queue's kinds, in the recorder that is installed by now.
+    pub fn new<'a>(queue: &QueueName, kinds: impl Iterator<Item = &'a Kind>) -> Self {
+        let of_kind = kinds.map(|kind| {
+            let ran = histogram!("tripsage_job_run_seconds", "kind" => kind.to_string());
+            (
+                kind.clone(),
+                (ran, counter!("tripsage_jobs_finished_total", "kind" => kind.to_string(), "outcome" => "done")),
+            )
+        });
+        Self {
+            waited: histogram!("tripsage_job_wait_seconds", "queue" => queue.to_string()),
+            of_kind: of_kind.collect(),
+        }
+    }
+
+    /// An attempt ran this long, after its job had waited.
+    pub fn ran(&self, kind: &Kind, waited: Duration, ran: Duration) {
+        self.waited.record(waited.as_secs_f64());
+        if let Some((histogram, _)) = self.of_kind.get(kind) {
+            histogram.record(ran.as_secs_f64());
+        }
+    }
+
+    /// An attempt ended.
+    pub fn finished(&self, kind: &Kind, outcome: &'static str) {
+        match self.of_kind.get(kind) {
+            Some((_, done)) if outcome == "done" => done.increment(1),
+            _ => job_finished(kind, outcome),
+        }
+    }
 }
 
 /// Jobs were claimed from a dead or leaving worker.
@@ -256,6 +296,17 @@ pub fn role_failed(role: &'static str) {
 pub fn database_connections(open: u32, idle: usize) {
     gauge!("tripsage_database_connections", "state" => "open").set(f64::from(open));
     gauge!("tripsage_database_connections", "state" => "idle").set(idle as f64);
+}
+
+/// Dragonfly answered, or did not.
+pub fn broker_called(command: &'static str, took: Duration, ok: bool) {
+    let outcome = if ok { "ok" } else { "error" };
+    histogram!("tripsage_broker_call_seconds", "command" => command, "outcome" => outcome).record(took.as_secs_f64());
+}
+
+/// A connection to Dragonfly was lost and is there again.
+pub fn broker_reconnected() {
+    counter!("tripsage_broker_reconnections_total").increment(1);
 }
 
 /// A cache was asked.

@@ -153,7 +153,7 @@ async fn a_retry_keeps_its_row_and_a_dead_letter_takes_it() {
     let (fixture, book) = (Fixture::new().await, Book::open());
     book.failing.store(true, Ordering::SeqCst);
     let client = journaling(&fixture, &fixture.store).await;
-    let worker = worker(&fixture, &book).await;
+    let worker = acquainted_worker(&fixture, &book).await;
     let mut patient = entries(1).remove(0);
     patient.envelope.options.max_attempts = Some(2);
     client.submit(patient).await.unwrap();

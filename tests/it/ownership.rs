@@ -76,15 +76,15 @@ fn dead(id: JobId) -> DeadRow {
     }
 }
 
-fn done(id: JobId) -> ResultRow {
+fn done(id: JobId) -> ResultRow<'static> {
     ResultRow {
         id,
-        queue: "toys".to_owned(),
-        kind: "toy.echo".to_owned(),
+        queue: "toys",
+        kind: "toy.echo",
         user_id: None,
         attempt: 1,
-        result: serde_json::json!({}),
-        worker: "zombie".to_owned(),
+        result: &serde_json::Value::Null,
+        worker: "zombie",
         timings: Timings { queued_ms: 1, started_ms: 2, finished_ms: 3 },
     }
 }

@@ -9,7 +9,7 @@ use engine::{
     keys::Keys,
     store::{Database, Store},
 };
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -46,7 +46,9 @@ impl Fixture {
         let _ = rustls_provider(); // whoever comes second finds it installed
         let database_url = fresh_database().await;
         let store = Store::connect(&database(&database_url)).await.unwrap();
-        let pool = PgPool::connect(&database_url).await.unwrap();
+        // A role may be called like our schema: a test's own tables stand where the service looks all the same.
+        let options = database_url.parse::<PgConnectOptions>().unwrap().options([("search_path", "public")]);
+        let pool = PgPool::connect_with(options).await.unwrap();
         let address = Address::parse(dragonfly_url, None).unwrap();
         let keys = Keys::new(format!("test-{}:", Uuid::now_v7().simple()));
         let client = Client::connect(ClientOptions::new(address.clone(), keys.clone())).await.unwrap();

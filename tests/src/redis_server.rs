@@ -32,8 +32,8 @@ impl RedisServer {
     pub async fn replica_of(other: &Self) -> Self {
         let replica = Self::start(&["--replicaof", "127.0.0.1", &other.port.to_string()]).await;
         eventually("a replica in step", async || {
-            let info = replica.connect().await.ask(&["INFO", "replication"]).await.ok()?;
-            info.contains("master_link_status:up").then_some(())
+            let info = other.connect().await.ask(&["INFO", "replication"]).await.ok()?;
+            info.contains("state=online").then_some(())
         })
         .await;
         replica

@@ -183,11 +183,13 @@ impl App {
     /// A queue that no kind waits in.
     pub fn options(&self, only: &[String]) -> anyhow::Result<Options> {
         let worker = &self.settings.worker;
+        let queues = self.queues(if only.is_empty() { &worker.queues } else { only })?;
+        self.check_connections(&queues)?;
         Ok(Options {
             worker: worker_name(),
-            address: self.address()?,
+            address: self.pooled()?,
             keys: self.keys(),
-            queues: self.queues(if only.is_empty() { &worker.queues } else { only })?,
+            queues,
             server_threads: self.settings.dragonfly.thread_count,
             lease: worker.lease,
             drain: worker.drain,
@@ -202,6 +204,25 @@ impl App {
                 .then(|| std::time::Duration::from_secs(u64::from(worker.dead_retention_days) * 86_400)),
             retry_limits: RetryLimits { ratio: worker.retry_budget_ratio, per_second: worker.retry_budget_per_second },
         })
+    }
+
+    /// Where Dragonfly is, reached by as many connections as the settings say.
+    fn pooled(&self) -> anyhow::Result<Address> {
+        Ok(self.address()?.with_pool(usize::try_from(self.settings.dragonfly.pool_size)?))
+    }
+
+    /// A worker has two connections a partition, a pool for itself, one for its cache, and one that listens.
+    fn check_connections(&self, queues: &[Queue]) -> anyhow::Result<()> {
+        let Dragonfly { max_connections, pool_size, .. } = &self.settings.dragonfly;
+        let n_partitions: u32 = queues.iter().map(|queue| u32::from(queue.n_partitions)).sum();
+        let needed = 2 * n_partitions + 2 * pool_size + 1;
+        if needed > *max_connections {
+            bail!(
+                "this worker needs {needed} connections to Dragonfly (2 for each of {n_partitions} partitions, 2 pools of {pool_size}, 1 that listens), \
+                 TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS allows {max_connections}; allow more, or lower TRIPSAGE_WORKER_PARTITIONS, TRIPSAGE_WORKER_QUEUES or TRIPSAGE_DRAGONFLY_POOL_SIZE"
+            );
+        }
+        Ok(())
     }
 
     fn queues(&self, only: &[String]) -> anyhow::Result<Vec<Queue>> {
@@ -244,7 +265,7 @@ impl App {
         if !self.settings.cache.enabled {
             return Ok(Cache::off());
         }
-        let address = self.address()?;
+        let address = self.pooled()?;
         let reached = async {
             let connection = Connection::open(&address).await?;
             let clock = ServerClock::new();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use engine::{
-    completion::{Completion, Format, Timings, read_batch, write_open},
+    completion::{Completion, Ending, Format, Timings, read_batch},
     dedup::{Dedup, Mode},
     envelope::{Envelope, Options, Reading, encode_payload},
     job::{JobId, Kind, Priority, QueueName},
@@ -180,10 +180,10 @@ fn completion() -> Completion {
 #[test]
 fn completions_are_what_their_schema_says_in_both_formats() {
     let completion = completion();
-    let mut json = write_open(&completion, Format::Json);
+    let mut json = Ending::of(&completion).write_open(Format::Json);
     json.extend(b"7}");
     let json: Value = serde_json::from_slice(&json).unwrap();
-    let mut packed = write_open(&completion, Format::MsgPack);
+    let mut packed = Ending::of(&completion).write_open(Format::MsgPack);
     packed.extend(7_u64.to_be_bytes());
     let packed: Value = rmp_serde::from_slice(&packed).unwrap();
     assert_eq!(json, packed);

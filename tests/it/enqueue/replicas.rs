@@ -13,27 +13,26 @@ use harness::{Fixture, RedisServer};
 
 use super::{Corner, HOUR, TOYS, job, job_with};
 
-/// A corner on `server` whose jobs are to be in so many replicas.
-async fn replicated(server: &RedisServer, min_replicas: u32) -> Corner {
-    let mut fixture = Fixture::on(&server.url()).await;
-    let replicas_within = Duration::from_millis(300);
-    let guarantees = Guarantees { durability: Durability::Replicated, min_replicas, replicas_within };
-    let options = ClientOptions { guarantees, ..fixture.client.options().clone() };
-    fixture.client = Client::connect(options).await.unwrap();
-    Corner::of(fixture).await
+/// A client whose jobs are to be in a replica within a time.
+async fn replicated(corner: &mut Corner, replicas_within: Duration) {
+    let guarantees = Guarantees { durability: Durability::Replicated, min_replicas: 1, replicas_within };
+    let options = ClientOptions { guarantees, ..corner.fixture.client.options().clone() };
+    corner.fixture.client = Client::connect(options).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_is_accepted_is_in_a_replica_and_a_stopped_one_is_told() {
     let primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]).await;
     let mut replica = RedisServer::replica_of(&primary).await;
-    let corner = replicated(&primary, 1).await;
+    let mut corner = Corner::of(Fixture::on(&primary.url()).await).await;
+    replicated(&mut corner, Duration::from_secs(20)).await;
     corner.fixture.client.submit_all((0..200).map(|_| job()).collect()).await.unwrap();
     corner.submit(job_with("k", Mode::Reject, HOUR)).await.unwrap();
     let copied = replica.connect().await.ask(&["XLEN", &corner.partition.keys.lanes[1]]).await.unwrap();
     assert_eq!(copied, "201", "without waiting: it was there when they were accepted");
 
     replica.kill();
+    replicated(&mut corner, Duration::from_millis(100)).await;
     let submission = job_with("other", Mode::Reject, HOUR);
     for _ in 0..2 {
         let refused = corner.submit(submission.clone()).await.unwrap_err();

@@ -48,7 +48,7 @@ async fn what_runs_while_the_server_loses_its_memory_has_one_result() {
     let mut server = RedisServer::start(&[]).await;
     let (fixture, book) = (Fixture::on(&server.url()).await, Book::shut());
     let client = journaling(&fixture, &fixture.store).await;
-    let worker = worker(&fixture, &book).await;
+    let worker = acquainted_worker(&fixture, &book).await;
     let ids = client.submit_all(entries(30)).await.unwrap();
     eventually("all jobs to run", || async { (book.n_started().await == 30).then_some(()) }).await;
     let before = generation(&fixture).await;
@@ -68,7 +68,7 @@ async fn a_server_that_goes_back_to_a_snapshot_runs_nothing_that_was_done_since(
     acquainted_worker(&fixture, &book).await.stop().await; // the queue is registered
     let mut ids = client.submit_all(entries(20)).await.unwrap();
     assert_eq!(server.connect().await.ask(&["SAVE"]).await.unwrap(), "OK");
-    let first = worker(&fixture, &book).await;
+    let first = acquainted_worker(&fixture, &book).await;
     all_are_done_once(&fixture, &ids).await;
     first.stop().await;
     ids.extend(client.submit_all(entries(20)).await.unwrap());
@@ -91,7 +91,7 @@ async fn a_delayed_job_keeps_its_time_when_the_server_starts_again_with_nothing(
     let mut server = RedisServer::start(&[]).await;
     let (fixture, book) = (Fixture::on(&server.url()).await, Book::open());
     let client = journaling(&fixture, &fixture.store).await;
-    let worker = worker(&fixture, &book).await;
+    let worker = acquainted_worker(&fixture, &book).await;
     let before = fixture.connection().await.now_ms().await.unwrap();
     let (delay, lost) = (Duration::from_secs(5), generation(&fixture).await);
     let id = client.submit(entries(1).remove(0).after(delay)).await.unwrap();
@@ -110,7 +110,7 @@ async fn while_dragonfly_is_away_jobs_are_accepted_and_run_later() {
     let mut server = RedisServer::start(&[]).await;
     let (fixture, book) = (Fixture::on(&server.url()).await, Book::open());
     let client = journaling(&fixture, &fixture.store).await;
-    let worker = worker(&fixture, &book).await;
+    let worker = acquainted_worker(&fixture, &book).await;
     let mut ids = client.submit_all(entries(5)).await.unwrap(); // it knows the queue's partitions from now on
     all_are_done_once(&fixture, &ids).await;
     server.kill();
@@ -131,7 +131,7 @@ async fn while_postgres_is_away_nothing_is_accepted_and_nothing_runs() {
     let store = Store::connect(&settings).await.unwrap();
     let client = journaling(&fixture, &store).await;
     client.submit_all(Vec::new()).await.unwrap(); // it knows the queue's policy from now on
-    let worker = worker(&fixture, &book).await;
+    let worker = acquainted_worker(&fixture, &book).await;
     proxy.cut();
     let refused = client.submit_all(entries(5)).await.unwrap_err();
     assert!(matches!(refused, SubmitError::NotJournaled(_)), "{refused}");
@@ -174,7 +174,7 @@ async fn a_dead_letter_that_dragonfly_lost_is_shown_and_redriven_from_postgres()
     let (fixture, book) = (Fixture::on(&server.url()).await, Book::open());
     book.failing.store(true, Ordering::SeqCst);
     let client = journaling(&fixture, &fixture.store).await;
-    let worker = worker(&fixture, &book).await;
+    let worker = acquainted_worker(&fixture, &book).await;
     let ids = client.submit_all(entries(3)).await.unwrap();
     eventually("three dead letters", || async { (fixture.depth(&LEDGER).await == (0, 3)).then_some(()) }).await;
     until_the_journal_is_empty(&fixture).await;
@@ -208,7 +208,7 @@ async fn a_redriven_job_that_was_journaled_is_journaled_again() {
     let (fixture, book) = (Fixture::new().await, Book::open());
     book.failing.store(true, Ordering::SeqCst);
     let client = journaling(&fixture, &fixture.store).await;
-    let first = worker(&fixture, &book).await;
+    let first = acquainted_worker(&fixture, &book).await;
     let ids = client.submit_all(entries(3)).await.unwrap();
     eventually("three dead letters", || async { (fixture.depth(&LEDGER).await == (0, 3)).then_some(()) }).await;
     first.stop().await;

@@ -1,0 +1,187 @@
+//! Other job systems, each through its adapter under `benches/peers/`: a child process that measures and prints a line.
+//!
+//! Promise: a peer that is not installed, or fails, is left out of the rest of the run, and why is said.
+
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::process::Command;
+
+use crate::{
+    corner::{self, Scratch, Servers},
+    noop,
+    plan::Plan,
+    samples::{Samples, per_second},
+};
+
+/// A peer's measure.
+pub(crate) struct Peer {
+    /// Of the measure, and what the names of its figures begin with.
+    pub(crate) name: &'static str,
+    /// For people.
+    pub(crate) title: &'static str,
+    /// It gets the plan's jobs divided by this, so that the slowest is done in as many seconds.
+    divisor: usize,
+    /// Whether it needs a database of its own.
+    on_postgres: bool,
+}
+
+impl Peer {
+    /// The name of one of its figures: `enqueue` and `drain` in jobs per second, `p50` and `p99` in milliseconds.
+    pub(crate) fn figure(&self, what: &str) -> String {
+        format!("{}_{what}", self.name)
+    }
+}
+
+/// All of them.
+pub(crate) const PEERS: [Peer; 5] = [
+    Peer { name: "peer_bullmq", title: "BullMQ (Node.js)", divisor: 1, on_postgres: false },
+    Peer { name: "peer_bullmq_rust", title: "BullMQ (Rust)", divisor: 1, on_postgres: false },
+    Peer { name: "peer_taskiq", title: "taskiq (Redis streams)", divisor: 10, on_postgres: false },
+    Peer { name: "peer_awa", title: "awa (Rust, Postgres)", divisor: 1, on_postgres: true },
+    Peer { name: "peer_awa_python", title: "awa (Python, Postgres)", divisor: 2, on_postgres: true },
+];
+
+/// Jobs at once.
+const CONCURRENCY: usize = 100;
+/// Submissions a second, as of ours.
+const RATE: u64 = 500;
+/// Nothing that a peer is asked takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the installer says of one.
+#[derive(Deserialize)]
+struct Installed {
+    command: Option<Vec<String>>,
+    versions: Option<String>,
+    skip: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    jobs: usize,
+    seconds: f64,
+}
+
+#[derive(Deserialize)]
+struct Waited {
+    jobs: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// What is installed, and what was left out.
+pub(crate) struct Peers {
+    installed: BTreeMap<String, Installed>,
+    left_out: BTreeMap<&'static str, String>,
+}
+
+impl Peers {
+    /// As the installer wrote it, into the file that the environment names.
+    pub(crate) fn from_environment() -> anyhow::Result<Self> {
+        let installed = match listing() {
+            Some(path) => serde_json::from_slice(&std::fs::read(&path).with_context(|| format!("read {path}"))?)?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self { installed, left_out: BTreeMap::new() })
+    }
+
+    /// Versions of those that were measured, and why others were not; a line each.
+    pub(crate) fn lines(&self, plan: &Plan) -> Vec<String> {
+        let line = |peer: &Peer| match (self.left_out.get(peer.name), self.installed.get(peer.name)) {
+            (Some(why), _) => format!("{}: skipped: {why}", peer.title),
+            (None, Some(Installed { versions: Some(versions), .. })) => format!("{}: {versions}", peer.title),
+            (None, _) => peer.title.to_owned(),
+        };
+        PEERS.iter().filter(|peer| plan.wants(peer.name)).map(line).collect()
+    }
+
+    /// Measures one, unless it was left out before.
+    pub(crate) async fn measure(
+        &mut self,
+        name: &str,
+        (servers, plan): (&Servers, &Plan),
+        samples: &mut Samples,
+    ) -> anyhow::Result<()> {
+        let peer =
+            PEERS.iter().find(|peer| peer.name == name).context("a measure of a peer is in the list of peers")?;
+        if self.left_out.contains_key(peer.name) {
+            return Ok(());
+        }
+        let taken = match self.command(peer) {
+            Ok(command) => take(peer, command, (servers, plan), samples).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken {
+            eprint!("skipped: {error:#} … ");
+            samples.forget(&["enqueue", "drain", "p50", "p99"].map(|figure| peer.figure(figure)));
+            self.left_out.insert(peer.name, format!("{error:#}"));
+        }
+        Ok(())
+    }
+
+    fn command(&self, peer: &Peer) -> anyhow::Result<&[String]> {
+        match self.installed.get(peer.name) {
+            Some(Installed { command: Some(command), .. }) if !command.is_empty() => Ok(command),
+            Some(Installed { skip: Some(why), .. }) => bail!("{why}"),
+            _ => bail!("not installed: `make bench` does that"),
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the benchmark is told its peers by the environment")]
+fn listing() -> Option<String> {
+    std::env::var("TRIPSAGE_BENCH_PEERS").ok().filter(|path| !path.is_empty())
+}
+
+async fn take(
+    peer: &Peer,
+    command: &[String],
+    (servers, plan): (&Servers, &Plan),
+    samples: &mut Samples,
+) -> anyhow::Result<()> {
+    let n_jobs = (plan.n_peer / peer.divisor).max(1);
+    for measure in ["enqueue", "drain"] {
+        let arguments = if measure == "drain" { vec![n_jobs, CONCURRENCY] } else { vec![n_jobs] };
+        let Counted { jobs, seconds } = once(peer, command, servers, (measure, &arguments)).await?;
+        ensure!(jobs == n_jobs, "{measure}: of {n_jobs} jobs it counts {jobs}");
+        samples.add(peer.figure(measure), per_second(jobs, Duration::from_secs_f64(seconds)));
+    }
+    let arguments = [usize::try_from(RATE)?, usize::try_from(plan.arrivals.as_secs())?];
+    let waited: Waited = once(peer, command, servers, ("latency", &arguments)).await?;
+    ensure!(waited.jobs == arguments[0] * arguments[1], "latency: it counts {} jobs", waited.jobs);
+    samples.add(peer.figure("p50"), waited.p50_ms);
+    samples.add(peer.figure("p99"), waited.p99_ms);
+    Ok(())
+}
+
+/// Runs the adapter once, on a name and, where it needs one, a database that nobody else has; removes both.
+async fn once<A: DeserializeOwned>(
+    peer: &Peer,
+    command: &[String],
+    servers: &Servers,
+    (measure, numbers): (&str, &[usize]),
+) -> anyhow::Result<A> {
+    let name = format!("peer-{}", uuid::Uuid::now_v7().simple());
+    let database = if peer.on_postgres { Some(Scratch::empty(servers).await?) } else { None };
+    let mut child = Command::new(&command[0]);
+    child.args(&command[1..]).arg(measure).args(numbers.iter().map(usize::to_string));
+    child.env("REDIS_URL", &servers.dragonfly_url).env("PEER_NAME", &name);
+    child.env("DATABASE_URL", database.as_ref().map_or("", |database| &database.url));
+    child.env("PAYLOAD_BYTES", noop::SMALL.to_string());
+    child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, child.output()).await;
+    corner::unlink(servers, &name).await?;
+    if let Some(database) = database {
+        database.remove().await?;
+    }
+    let output = ended.context("it took too long")?.context("start its adapter")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        bail!("{measure}: {}: {}", output.status, complaint.trim().lines().last().unwrap_or("it said nothing"));
+    }
+    serde_json::from_str(said.trim().lines().last().unwrap_or_default())
+        .with_context(|| format!("{measure}: read its answer"))
+}
