@@ -113,7 +113,8 @@ impl Service {
             return None;
         }
         if owner != Owner::Released && entry.n_alone == 0 {
-            entry.n_company += 1;
+            // More makes no difference, and would never end: two silent workers can claim from each other for ever.
+            entry.n_company = (entry.n_company + 1).min(MAX_CRASHES);
         }
         let (n_company, n_alone) = (entry.n_company, entry.n_alone);
         entry.place = Place::Pending(Owner::worker(worker));
