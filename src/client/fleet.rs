@@ -1,0 +1,73 @@
+//! What the fleet says of its queues: their partitions, and what operators decided about them.
+//!
+//! Promise: what is known is at most ten seconds old. Where there is a Postgres, what operators decided is known even while
+//! Dragonfly is away.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::Client;
+use crate::{
+    broker::{self, BrokerError, BrokerErrorKind, QueueTags},
+    job::QueueName,
+    partition::{Tag, tags},
+    policy::Policy,
+};
+
+/// What the fleet says of its queues.
+pub(super) struct Fleet {
+    pub(super) queues: QueueTags,
+    pub(super) policies: BTreeMap<QueueName, Policy>,
+    /// Why the server could not be asked; then only what is decided in Postgres is known.
+    pub(super) away: Option<BrokerError>,
+}
+
+/// How long a client waits for what Postgres says of policies, before it goes by Dragonfly's copy.
+const DECIDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the list of partitions, and what operators decided, is believed.
+const FLEET_KNOWN_FOR: Duration = Duration::from_secs(10);
+
+impl Client {
+    pub(super) async fn fleet(&self) -> Result<Arc<Fleet>, BrokerError> {
+        let known = self.fleet.lock().expect("no code panics while it holds this lock").clone();
+        if let Some((_, fleet)) = known.filter(|(since, _)| since.elapsed() < FLEET_KNOWN_FOR) {
+            return Ok(fleet);
+        }
+        // Boxed: it is rare, and no submission shall be as large as that.
+        let fleet = Arc::new(Box::pin(self.ask_fleet()).await?);
+        if fleet.away.is_none() {
+            let known = Some((Instant::now(), Arc::clone(&fleet)));
+            *self.fleet.lock().expect("no code panics while it holds this lock") = known;
+        }
+        Ok(fleet)
+    }
+
+    async fn ask_fleet(&self) -> Result<Fleet, BrokerError> {
+        let told = tokio::try_join!(
+            broker::registered(&self.connection, &self.options.keys),
+            broker::policies(&self.connection, &self.options.keys)
+        );
+        // Dragonfly's copy of the policies goes with its memory: where there is a Postgres, it decides.
+        let decided = match &self.journal {
+            Some(store) => tokio::time::timeout(DECIDED_WITHIN, store.policies()).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        match (told, decided) {
+            (Ok((queues, copied)), decided) => Ok(Fleet { queues, policies: decided.unwrap_or(copied), away: None }),
+            (Err(error), Some(policies)) if error.kind() == BrokerErrorKind::Unreachable => {
+                Ok(Fleet { queues: QueueTags::new(), policies, away: Some(error) })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+/// Partition 0 exists by convention, even before the first worker of the queue has started.
+pub(crate) fn choose(queues: &QueueTags, queue: &QueueName, turn: usize) -> Tag {
+    match queues.get(queue) {
+        Some(tags) if !tags.is_empty() => tags[turn % tags.len()].clone(),
+        _ => tags(queue, 1, 1).swap_remove(0),
+    }
+}
