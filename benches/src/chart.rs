@@ -12,6 +12,7 @@ use plotters::{
 
 use crate::report::shown;
 
+// Sizes of text are those of a type designer: the page shows four fifths of them.
 const WIDTH: u32 = 880;
 const TITLE_HEIGHT: i32 = 48;
 const BAR: i32 = 20;
@@ -88,7 +89,7 @@ pub(crate) fn lines(title: &str, (across, up): (&str, &str), lines: &[Line]) -> 
         chart.x_label_area_size(44).y_label_area_size(76);
         let mut chart = chart.build_cartesian_2d(0.0..last * 1.05, 0.0..most * 1.1).map_err(broken)?;
         let mut mesh = chart.configure_mesh();
-        mesh.light_line_style(TRANSPARENT).label_style(("sans-serif", 13).into_font().color(&INK));
+        mesh.light_line_style(TRANSPARENT).label_style(("sans-serif", 16).into_font().color(&INK));
         mesh.x_desc(across).y_desc(up).x_label_formatter(&|x| format!("{x:.0}"));
         mesh.y_label_formatter(&|&y| if y < 1.0 { "0".to_owned() } else { shown(y.max(100.0)) });
         mesh.draw().map_err(broken)?;
@@ -101,7 +102,7 @@ pub(crate) fn lines(title: &str, (across, up): (&str, &str), lines: &[Line]) -> 
             chart.draw_series(dots).map_err(broken)?;
         }
         let mut legend = chart.configure_series_labels();
-        legend.position(SeriesLabelPosition::LowerRight).label_font(("sans-serif", 13).into_font().color(&INK));
+        legend.position(SeriesLabelPosition::LowerRight).label_font(("sans-serif", 16).into_font().color(&INK));
         legend.background_style(WHITE.filled()).draw().map_err(broken)
     })
 }
@@ -111,7 +112,7 @@ fn draw((title, height): (&str, u32), inside: impl FnOnce(&Area<'_>) -> anyhow::
     {
         let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         area.fill(&WHITE).map_err(broken)?;
-        let style = ("sans-serif", 18).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
+        let style = ("sans-serif", 22).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
         area.draw(&Text::new(title.to_owned(), (16, TITLE_HEIGHT / 2), style)).map_err(broken)?;
         inside(&area)?;
         area.present().map_err(broken)?;
@@ -120,7 +121,7 @@ fn draw((title, height): (&str, u32), inside: impl FnOnce(&Area<'_>) -> anyhow::
 }
 
 fn text(area: &Area<'_>, text: &str, at: (i32, i32), side: HPos) -> anyhow::Result<()> {
-    let font = ("sans-serif", 14).into_font().transform(FontTransform::None);
+    let font = ("sans-serif", 17).into_font().transform(FontTransform::None);
     let style = font.color(&INK).pos(Pos::new(side, VPos::Center));
     area.draw(&Text::new(text.to_owned(), at, style)).map_err(broken)
 }

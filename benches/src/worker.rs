@@ -18,6 +18,8 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
+use tracing::Level;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use crate::noop;
 
@@ -43,8 +45,13 @@ pub(crate) const SERVER_THREADS: u16 = 2;
 
 /// Works until standard input ends.
 pub(crate) async fn run() -> anyhow::Result<()> {
-    // The spans of jobs are on, as in the service; its life-cycle lines would only hide the table.
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,engine::runner=info").init();
+    // The spans of jobs are on, as in the service, and failed attempts are put into words as there; only warnings are
+    // shown. That the keys of each measure are new is no loss of memory to warn of.
+    let log = std::io::stderr.with_max_level(Level::WARN);
+    tracing_subscriber::fmt()
+        .with_writer(log)
+        .with_env_filter("warn,engine::runner=info,engine::reconciler=error")
+        .init();
     let mut input = BufReader::new(stdin());
     let mut line = String::new();
     input.read_line(&mut line).await?;
