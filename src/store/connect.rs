@@ -109,7 +109,9 @@ impl Store {
     /// # Errors
     /// When none comes.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.pool).await.map(drop).map_err(StoreError::new("ask Postgres"))
+        let asked = sqlx::query("select 1").execute(&self.pool);
+        let answer = answered(Some(self.taken_and_answered_within()), asked).await;
+        answer.map(drop).map_err(StoreError::new("ask Postgres"))
     }
 
     /// Closes every connection once it is free.

@@ -228,6 +228,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "the producer cannot hear the server and submits again what had no answer"
     ),
     scenario!(
+        "postgres-forgotten",
+        Shared,
+        NEVER,
+        networks::postgres_forgotten,
+        "connections to Postgres stay open and silent for ever, as behind a firewall that forgot them"
+    ),
+    scenario!(
         "connection-cut",
         Shared,
         NEVER,

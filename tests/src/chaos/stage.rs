@@ -73,7 +73,7 @@ impl Size {
 /// The stage.
 pub(super) struct Stage {
     pub(super) size: Size,
-    durability: Durability,
+    pub(super) durability: Durability,
     pub(super) folder: PathBuf,
     pub(super) broker: RedisServer,
     /// Where "accepted" means that it has the job too.
