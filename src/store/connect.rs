@@ -25,6 +25,12 @@ pub struct Database {
     pub statement_timeout: Duration,
 }
 
+/// How much longer than the server works on a statement its answer is waited for.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
+
+/// A connection that takes longer to give a sign of life is dead, though nobody has said so.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
 /// How long the first connection may take.
 const FIRST: Duration = Duration::from_secs(10);
 
@@ -37,10 +43,27 @@ async fn without_own_schema(connection: &mut PgConnection) -> Result<(), sqlx::E
     sqlx::query(SEARCH_PATH).execute(connection).await.map(drop)
 }
 
+/// A network may forget a connection and say nothing: whoever waits for a lost answer would wait for a quarter of an hour.
+pub(super) async fn answered<T>(
+    within: Option<Duration>,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let Some(within) = within else { return asked.await };
+    let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {within:?}"));
+    tokio::time::timeout(within, asked).await.unwrap_or(Err(sqlx::Error::Io(late)))
+}
+
+/// Asked whenever a connection is taken from the pool or given back; one that fails is closed.
+async fn lives(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    answered(Some(SIGN_OF_LIFE), connection.ping()).await.map(|()| true)
+}
+
 /// Postgres. Cheap to clone; clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) pool: PgPool,
+    /// How long an answer may take: longer than the server works on any statement.
+    pub(super) answered_within: Duration,
 }
 
 impl Store {
@@ -68,8 +91,17 @@ impl Store {
             .max_connections(database.max_connections)
             .acquire_timeout(database.acquire_timeout)
             .max_lifetime(database.recycle)
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(lives(connection)))
+            .after_release(|connection, _| Box::pin(lives(connection)))
             .after_connect(|connection, _| Box::pin(without_own_schema(connection)));
-        Ok(Self { pool: pool.connect_lazy_with(options) })
+        let answered_within = database.statement_timeout + ON_ITS_WAY;
+        Ok(Self { pool: pool.connect_lazy_with(options), answered_within })
+    }
+
+    /// The same for a statement that has to wait for a connection first.
+    pub(super) fn taken_and_answered_within(&self) -> Duration {
+        self.pool.options().get_acquire_timeout() + self.answered_within
     }
 
     /// Asks for a sign of life.
@@ -77,7 +109,9 @@ impl Store {
     /// # Errors
     /// When none comes.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.pool).await.map(drop).map_err(StoreError::new("ask Postgres"))
+        let asked = sqlx::query("select 1").execute(&self.pool);
+        let answer = answered(Some(self.taken_and_answered_within()), asked).await;
+        answer.map(drop).map_err(StoreError::new("ask Postgres"))
     }
 
     /// Closes every connection once it is free.

@@ -1,12 +1,17 @@
 //! Statements of a job's own, alone or inside a settlement's transaction.
 
+use std::time::Duration;
+
 use sqlx::{
     Encode, Postgres, Row as _, Type,
     postgres::{PgArguments, PgRow},
     query::Query,
 };
 
-use super::{connect::Store, error::StoreError};
+use super::{
+    connect::{Store, answered},
+    error::StoreError,
+};
 
 /// A statement with its parameters. Many rows travel as arrays: `insert … select * from unnest($1::uuid[], $2::text[])`.
 pub struct Statement {
@@ -51,6 +56,8 @@ impl Row {
 /// An open transaction.
 pub struct Tx {
     pub(super) inner: sqlx::Transaction<'static, Postgres>,
+    /// How long an answer may take; none for what takes its time.
+    within: Option<Duration>,
 }
 
 impl Tx {
@@ -59,8 +66,8 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
-        let done = statement.query.execute(&mut *self.inner).await.map_err(StoreError::new("run a statement"))?;
-        Ok(done.rows_affected())
+        let done = answered(self.within, statement.query.execute(&mut *self.inner)).await;
+        Ok(done.map_err(StoreError::new("run a statement"))?.rows_affected())
     }
 
     /// Runs a statement; gives its rows.
@@ -68,16 +75,26 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let rows = statement.query.fetch_all(&mut *self.inner).await.map_err(StoreError::new("run a statement"))?;
-        Ok(rows.into_iter().map(Row).collect())
+        let rows = answered(self.within, statement.query.fetch_all(&mut *self.inner)).await;
+        Ok(rows.map_err(StoreError::new("run a statement"))?.into_iter().map(Row).collect())
+    }
+
+    /// What follows in this transaction may take as long as it takes.
+    ///
+    /// # Errors
+    /// When Postgres could not be asked.
+    pub async fn without_time_limit(&mut self) -> Result<(), StoreError> {
+        self.execute(statement("set local statement_timeout = 0")).await?;
+        self.within = None;
+        Ok(())
     }
 
     /// Makes everything done since [`Store::begin`] last.
     ///
     /// # Errors
-    /// When Postgres could not be asked, or refused: then nothing was done.
+    /// When Postgres refused: then nothing was done. When it did not answer: then everything may have been done.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.inner.commit().await.map_err(StoreError::new("commit"))
+        answered(self.within, self.inner.commit()).await.map_err(StoreError::new("commit"))
     }
 }
 
@@ -87,7 +104,8 @@ impl Store {
     /// # Errors
     /// When no connection is to be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx { inner: self.pool.begin().await.map_err(StoreError::new("begin a transaction"))? })
+        let begun = answered(Some(self.taken_and_answered_within()), self.pool.begin()).await;
+        Ok(Tx { inner: begun.map_err(StoreError::new("begin a transaction"))?, within: Some(self.answered_within) })
     }
 
     /// Runs one statement on its own; gives how many rows it touched.
@@ -95,16 +113,16 @@ impl Store {
     /// # Errors
     /// What Postgres refused.
     pub async fn execute(&self, statement: Statement) -> Result<u64, StoreError> {
-        let done = statement.query.execute(&self.pool).await.map_err(StoreError::new("run a statement"))?;
-        Ok(done.rows_affected())
+        let done = answered(Some(self.taken_and_answered_within()), statement.query.execute(&self.pool)).await;
+        Ok(done.map_err(StoreError::new("run a statement"))?.rows_affected())
     }
 
     /// Runs one statement on its own; gives its rows.
     ///
     /// # Errors
-    /// What Postgres refused.
+    /// What Postgres refused, or that it could not be asked.
     pub async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let rows = statement.query.fetch_all(&self.pool).await.map_err(StoreError::new("run a statement"))?;
-        Ok(rows.into_iter().map(Row).collect())
+        let rows = answered(Some(self.taken_and_answered_within()), statement.query.fetch_all(&self.pool)).await;
+        Ok(rows.map_err(StoreError::new("run a statement"))?.into_iter().map(Row).collect())
     }
 }

@@ -16,6 +16,7 @@ use engine::{
     outcome::JobError,
     registry::Registry,
     retry::RetryPolicy,
+    store::{Database, Store, StoreErrorKind, statement},
 };
 use harness::{Fixture, Proxy, RunningWorker, Servers, WorkerOptions, authority, eventually};
 use schemars::JsonSchema;
@@ -95,4 +96,25 @@ async fn connections_to_dragonfly_cut_in_the_middle_of_a_load_lose_and_double_no
         seen.extend(completions.next().await.unwrap().completions.into_iter().map(|completion| completion.id));
     }
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_to_postgres_that_the_network_forgot_is_given_up_and_another_takes_its_place() {
+    let fixture = Fixture::new().await;
+    let proxy = Proxy::before(authority(&fixture.database_url)).await;
+    let url = proxy.url(&fixture.database_url).into();
+    let (acquire_timeout, second) = (Duration::from_secs(20), Duration::from_secs(1));
+    let settings =
+        Database { url, max_connections: 1, acquire_timeout, recycle: second * 60, statement_timeout: second };
+    let store = Store::connect(&settings).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.execute(statement("create table public.lost (n int)")).await.unwrap();
+    proxy.stall();
+    proxy.heal_forgetting();
+    let error = tokio::time::timeout(second * 30, tx.commit()).await.expect("it does not wait for ever").unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Infrastructure, "not known to be refused, so tried again: {error}");
+    store.ping().await.expect("the dead connection does not keep the only place");
+    proxy.stall();
+    proxy.heal_forgetting();
+    store.ping().await.expect("nor does one that died while nobody used it");
 }

@@ -2,7 +2,10 @@
 //!
 //! Promise: nothing is made up and nothing is reordered; bytes are carried, held up, or never delivered.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -39,6 +42,7 @@ struct Network {
 pub struct Proxy {
     address: SocketAddr,
     network: Arc<watch::Sender<Network>>,
+    target: Arc<Mutex<String>>,
 }
 
 impl Proxy {
@@ -48,17 +52,23 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let beginning = Network { line: Line::Open, stalled: 0, forgotten: 0, snipped: 0, turn: 0 };
         let network = Arc::new(watch::channel(beginning).0);
-        let watched = Arc::clone(&network);
+        let target = Arc::new(Mutex::new(target));
+        let (watched, aimed) = (Arc::clone(&network), Arc::clone(&target));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (target, mut network) = (target.clone(), watched.subscribe());
+                let (target, mut network) = (aim(&aimed), watched.subscribe());
                 tokio::spawn(async move {
                     let born = network.borrow_and_update().turn;
                     carry(client, &target, network, born).await;
                 });
             }
         });
-        Self { address, network }
+        Self { address, network, target }
+    }
+
+    /// New connections go to another server from now on, as after a failover.
+    pub fn lead_to(&self, target: String) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 
     /// `url` with this proxy in the place of its server.
@@ -100,6 +110,10 @@ impl Proxy {
             change(network);
         });
     }
+}
+
+fn aim(target: &Mutex<String>) -> String {
+    target.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Host and port of a URL.

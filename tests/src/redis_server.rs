@@ -30,12 +30,8 @@ impl RedisServer {
 
     /// Starts a replica of another server, and waits until it has all that the other has.
     pub async fn replica_of(other: &Self) -> Self {
-        let replica = Self::start(&["--replicaof", "127.0.0.1", &other.port.to_string()]).await;
-        eventually("a replica in step", async || {
-            let info = other.connect().await.ask(&["INFO", "replication"]).await.ok()?;
-            info.contains("state=online").then_some(())
-        })
-        .await;
+        let replica = Self::start(&[]).await;
+        replica.follow(other).await;
         replica
     }
 
@@ -60,13 +56,32 @@ impl RedisServer {
     }
 
     /// Starts what the service itself runs on where there is one, so that it can be killed and started again: with
-    /// nothing, or from the snapshot that it was told to save.
+    /// nothing, or from the snapshot that it was told to save. A replica of it has to wait for no other.
     pub async fn for_faults() -> Self {
-        let Some(program) = on_path("dragonfly") else { return Self::start(&[]).await };
+        let Some(program) = on_path("dragonfly") else {
+            return Self::start(&["--repl-diskless-sync-delay", "0"]).await;
+        };
         let options =
             ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename=dump", "--dir=."];
         let all = options.into_iter().chain(["--version_check=false"]).map(str::to_owned).collect();
         Self::launch(program, all).await
+    }
+
+    /// Follows another server from now on; has all that the other has when this returns.
+    pub async fn follow(&self, other: &Self) {
+        let answer = self.connect().await.ask(&["REPLICAOF", "127.0.0.1", &other.port.to_string()]).await;
+        assert_eq!(answer.unwrap(), "OK");
+        eventually("a replica in step", async || {
+            let info = other.connect().await.ask(&["INFO", "replication"]).await.ok()?;
+            // As Redis, and as Dragonfly says it.
+            ["state=online", "state=stable_sync"].iter().any(|state| info.contains(state)).then_some(())
+        })
+        .await;
+    }
+
+    /// Follows nobody any more: what it has is what there is.
+    pub async fn promote(&self) {
+        assert_eq!(self.connect().await.ask(&["REPLICAOF", "NO", "ONE"]).await.unwrap(), "OK");
     }
 
     async fn launch(program: PathBuf, options: Vec<String>) -> Self {

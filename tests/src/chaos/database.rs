@@ -8,7 +8,10 @@ use engine::{
     policy::{Durability, Policy},
     store::Store,
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use uuid::Uuid;
 
 use super::{cluster::Cluster, kinds::CHAOS};
@@ -67,7 +70,9 @@ impl Database {
                 url
             }
         };
-        let pool = PgPoolOptions::new().max_connections(3).connect(&url).await?;
+        // A role may be called like the service's schema: the table of effects stands where the service looks all the same.
+        let options = url.parse::<PgConnectOptions>()?.options([("search_path", "public")]);
+        let pool = PgPoolOptions::new().max_connections(3).connect_with(options).await?;
         sqlx::query(EFFECTS).execute(&pool).await?;
         Ok(Self { url, pool })
     }
@@ -104,6 +109,11 @@ impl Database {
         let rows: Vec<(Uuid, i64)> =
             sqlx::query_as("select job, count(*) from chaos_effects group by job").fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|(id, n_rows)| (JobId(id), n_rows)).collect())
+    }
+
+    /// How many jobs are accepted and not settled, as the journal sees it.
+    pub(super) async fn n_journaled(&self) -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar("select count(*) from job_journal").fetch_one(&self.pool).await?)
     }
 
     /// How many jobs are done.

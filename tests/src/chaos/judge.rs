@@ -57,7 +57,14 @@ pub(super) fn judge(
     must(verdict.doubled == 0, format!("{} effects are doubled", verdict.doubled));
     must(evidence.halves() == 0, format!("{} results and effects are apart", evidence.halves()));
     must(verdict.dead == play.n_dead, format!("{} jobs were given up, expected {}", verdict.dead, play.n_dead));
-    must(may_lose || verdict.completions_missed == 0, format!("{} completions never came", verdict.completions_missed));
+    let may_forget = scenario.forgetting.contains(&durability);
+    let missed = evidence.missed();
+    let missed_later = missed.iter().filter(|id| evidence.accepted.get(id).is_some_and(|at| *at > play.over)).count();
+    must(may_forget || missed.is_empty(), format!("{} completions never came", missed.len()));
+    must(
+        missed_later == 0,
+        format!("{missed_later} completions of jobs that were accepted after the fault never came"),
+    );
     must(verdict.accepted > 0, "nothing was accepted: this proves nothing".to_owned());
     must(verdict.done > 0, "nothing was done: this proves nothing".to_owned());
     let (p99, longest) = verdict.recovery.unwrap_or_default();

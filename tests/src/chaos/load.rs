@@ -27,6 +27,7 @@ pub(super) struct Answers {
     accepted: Mutex<HashMap<JobId, DateTime<Utc>>>,
     n_refused: AtomicUsize,
     n_unknown: AtomicUsize,
+    n_not_replicated: AtomicUsize,
 }
 
 impl Answers {
@@ -43,7 +44,10 @@ impl Answers {
                 self.accepted.lock().unwrap().extend(ids.into_iter().map(|id| (id, now)));
                 return true;
             }
-            Err(SubmitError::Unknown(_)) => self.n_unknown.fetch_add(1, Ordering::Relaxed),
+            Err(SubmitError::Unknown(_) | SubmitError::MaybeJournaled(_)) => {
+                self.n_unknown.fetch_add(1, Ordering::Relaxed)
+            }
+            Err(SubmitError::NotReplicated { .. }) => self.n_not_replicated.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.n_refused.fetch_add(1, Ordering::Relaxed),
         };
         false
@@ -57,6 +61,11 @@ impl Answers {
     /// How often the server said no.
     pub(super) fn n_refused(&self) -> usize {
         self.n_refused.load(Ordering::Relaxed)
+    }
+
+    /// How often too few replicas had it.
+    pub(super) fn n_not_replicated(&self) -> usize {
+        self.n_not_replicated.load(Ordering::Relaxed)
     }
 
     /// How often there was no answer.

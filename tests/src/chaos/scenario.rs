@@ -23,6 +23,8 @@ pub struct Scenario {
     pub durabilities: &'static [Durability],
     /// The levels at which jobs may be lost: those that the server lost with its memory.
     pub(super) losing: &'static [Durability],
+    /// The levels at which completions may be lost, of jobs that were accepted before the fault was over.
+    pub(super) forgetting: &'static [Durability],
     pub(super) home: Home,
     pub(super) play: Act,
 }
@@ -82,15 +84,22 @@ impl From<Play> for Ending {
 }
 
 const MEMORY: &[Durability] = &[Durability::Memory];
+const JOURNALED: &[Durability] = &[Durability::Memory, Durability::Journaled];
+const REPLICATED: &[Durability] = &[Durability::Replicated];
+const EVERY: &[Durability] = &[Durability::Memory, Durability::Replicated, Durability::Journaled];
 const NEVER: &[Durability] = &[];
 
 macro_rules! scenario {
     ($name:literal, $home:ident, $losing:expr, $act:path, $promise:literal) => {
+        scenario!(MEMORY, $name, $home, ($losing, $losing), $act, $promise)
+    };
+    ($at:expr, $name:literal, $home:ident, ($losing:expr, $forgetting:expr), $act:path, $promise:literal) => {
         Scenario {
             name: $name,
             promise: $promise,
-            durabilities: MEMORY,
+            durabilities: $at,
             losing: $losing,
+            forgetting: $forgetting,
             home: Home::$home,
             play: |stage| Box::pin($act(stage)),
         }
@@ -100,9 +109,10 @@ macro_rules! scenario {
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
     scenario!(
+        JOURNALED,
         "worker-sigkill",
         Shared,
-        NEVER,
+        (NEVER, NEVER),
         workers::killed_once,
         "a killed worker's jobs run elsewhere within the lease plus two seconds"
     ),
@@ -157,18 +167,28 @@ pub const SCENARIOS: &[Scenario] = &[
         "one worker's clock is ten minutes ahead, another's ten minutes behind"
     ),
     scenario!(
+        EVERY,
         "broker-kill",
         Shared,
-        MEMORY,
+        (MEMORY, JOURNALED),
         brokers::killed,
-        "the server is killed and starts again with nothing; workers go on by themselves"
+        "the server is killed and starts again with nothing, or its replica takes over; workers go on by themselves"
     ),
     scenario!(
+        JOURNALED,
         "broker-rollback",
         Shared,
-        MEMORY,
+        (MEMORY, JOURNALED),
         brokers::rolled_back,
         "the server is killed and starts again from an older snapshot"
+    ),
+    scenario!(
+        REPLICATED,
+        "replica-lost",
+        Shared,
+        (NEVER, NEVER),
+        brokers::replica_lost,
+        "the only replica is killed: nothing counts as accepted until there is one again"
     ),
     scenario!(
         "memory-full",
@@ -192,18 +212,27 @@ pub const SCENARIOS: &[Scenario] = &[
         "no worker can hear the server; no job waits longer than that plus five seconds"
     ),
     scenario!(
+        JOURNALED,
         "partition-worker-postgres",
         Shared,
-        NEVER,
+        (NEVER, NEVER),
         networks::fleet_from_postgres,
         "no worker can hear Postgres; outcomes wait, and no attempt is spent"
     ),
     scenario!(
+        JOURNALED,
         "partition-producer-broker",
         Shared,
-        NEVER,
+        (NEVER, NEVER),
         networks::producer_from_broker,
         "the producer cannot hear the server and submits again what had no answer"
+    ),
+    scenario!(
+        "postgres-forgotten",
+        Shared,
+        NEVER,
+        networks::postgres_forgotten,
+        "connections to Postgres stay open and silent for ever, as behind a firewall that forgot them"
     ),
     scenario!(
         "connection-cut",
@@ -212,7 +241,14 @@ pub const SCENARIOS: &[Scenario] = &[
         networks::snipped,
         "connections of all kinds end in the middle of a reply, again and again"
     ),
-    scenario!("postgres-restart", Own, NEVER, databases::restarted, "Postgres restarts at once, without a goodbye"),
+    scenario!(
+        JOURNALED,
+        "postgres-restart",
+        Own,
+        (NEVER, NEVER),
+        databases::restarted,
+        "Postgres restarts at once, without a goodbye"
+    ),
     scenario!("postgres-down", Own, NEVER, databases::down, "Postgres is away for a while; readiness says so"),
     scenario!("postgres-disk-full", SmallDisk, NEVER, databases::disk_full, "Postgres' disk is full for a while"),
     scenario!(

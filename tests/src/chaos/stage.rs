@@ -10,10 +10,11 @@ use anyhow::bail;
 use chrono::{DateTime, Utc};
 use engine::{
     broker::{Address, Connection, sampling},
-    client::{Client, ClientOptions, Submission},
+    client::{Client, ClientOptions, Guarantees, Submission},
     keys::Keys,
     partition::{Tag, tags},
     policy::Durability,
+    store::Store,
 };
 use tokio::time::Instant;
 
@@ -26,7 +27,10 @@ use super::{
     witness::Witness,
     worker_process::Spec,
 };
-use crate::{Proxy, RedisServer, authority, fixture::rustls_provider};
+use crate::{
+    Proxy, RedisServer, authority,
+    fixture::{database, rustls_provider},
+};
 
 /// How large and how long a scenario is.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +73,11 @@ impl Size {
 /// The stage.
 pub(super) struct Stage {
     pub(super) size: Size,
+    pub(super) durability: Durability,
     pub(super) folder: PathBuf,
     pub(super) broker: RedisServer,
+    /// Where "accepted" means that it has the job too.
+    pub(super) replica: Option<RedisServer>,
     pub(super) cluster: Option<Cluster>,
     /// The small disk that the tables are on, where there is one.
     pub(super) disk: Option<PathBuf>,
@@ -78,6 +85,8 @@ pub(super) struct Stage {
     pub(super) fleet: Fleet,
     /// The producer's line to Dragonfly.
     pub(super) producer: Proxy,
+    /// The harness' own line to Dragonfly, which no scenario disturbs.
+    own: Proxy,
     pub(super) client: Arc<Client>,
     pub(super) answers: Arc<Answers>,
     pub(super) witness: Witness,
@@ -103,19 +112,22 @@ impl Stage {
         database.promise(durability).await?;
         let broker = RedisServer::for_faults().await;
         let keys = Keys::new("chaos:".to_owned());
-        let address = Address::parse(&broker.url(), None)?;
+        let replica = if durability == Durability::Replicated { Some(replica_of(&broker).await) } else { None };
+        let own = Proxy::before(authority(&broker.url())).await;
+        let address = Address::parse(&own.url(&broker.url()), None)?;
         let producer = Proxy::before(authority(&broker.url())).await;
-        let produced = Address::parse(&producer.url(&broker.url()), None)?;
-        let client = Client::connect(ClientOptions::new(produced, keys.clone())).await?;
+        let client = client(&producer.url(&broker.url()), &keys, (durability, &database)).await?;
         let witness = Witness::start(&address, &keys).await?;
         let spec = spec(&size, (&broker, &database, &keys), folder);
         Ok(Self {
             size,
+            durability,
             folder: folder.to_owned(),
             cluster,
             disk,
             fleet: Fleet::new(spec, folder),
             producer,
+            own,
             client: Arc::new(client),
             answers: Arc::default(),
             witness,
@@ -123,8 +135,27 @@ impl Stage {
             direct: Connection::open(&address).await?,
             keys,
             broker,
+            replica,
             database,
         })
+    }
+
+    /// The server is gone; its replica, if there is one, takes its place, and everyone finds it where the other was.
+    pub(super) async fn fail_over(&mut self) -> bool {
+        let Some(replica) = self.replica.take() else { return false };
+        replica.promote().await;
+        let lines = self.fleet.members.iter().map(|member| &member.broker).chain([&self.producer, &self.own]);
+        lines.for_each(|line| line.lead_to(authority(&replica.url())));
+        self.fleet.spec.dragonfly_url = replica.url();
+        self.broker = replica;
+        true
+    }
+
+    /// Where jobs are replicated, the server gets a new replica.
+    pub(super) async fn follow_again(&mut self) {
+        if self.durability == Durability::Replicated {
+            self.replica = Some(replica_of(&self.broker).await);
+        }
     }
 
     /// The usual job.
@@ -192,14 +223,31 @@ impl Stage {
         }
     }
 
-    /// How many jobs are ready, delayed or in flight; none while the server cannot say.
+    /// How many jobs are ready, delayed, in flight or in the journal; none while a server cannot say.
     pub(super) async fn unsettled(&self) -> Option<u64> {
-        let mut unsettled = 0;
+        let mut unsettled = u64::try_from(self.database.n_journaled().await.ok()?).ok()?;
         for tag in &self.tags {
             unsettled += sampling::depths(&self.direct, &self.keys.partition(tag)).await.ok()?.unsettled();
         }
         Some(unsettled)
     }
+}
+
+async fn replica_of(broker: &RedisServer) -> RedisServer {
+    let replica = RedisServer::for_faults().await;
+    replica.follow(broker).await;
+    replica
+}
+
+/// The producer's client; it knows how safe the scenario's queue is before a worker has told the fleet.
+async fn client(url: &str, keys: &Keys, (durability, at): (Durability, &Database)) -> anyhow::Result<Client> {
+    let guarantees = Guarantees { durability, ..Guarantees::default() };
+    let options = ClientOptions { guarantees, ..ClientOptions::new(Address::parse(url, None)?, keys.clone()) };
+    let client = Client::connect(options).await?;
+    if durability != Durability::Journaled {
+        return Ok(client);
+    }
+    Ok(client.with_journal(Store::connect(&database(&at.url)).await?))
 }
 
 fn spec(size: &Size, (broker, database, keys): (&RedisServer, &Database, &Keys), folder: &Path) -> Spec {

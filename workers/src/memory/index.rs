@@ -56,7 +56,7 @@ pub(super) async fn step(store: &Store, vector: VectorType) -> Result<Step, Stor
 /// Waits for whoever is at work, then makes this transaction the one that is.
 pub(super) async fn begin_alone(store: &Store) -> Result<Tx, StoreError> {
     let mut tx = store.begin().await?;
-    without_time_limit(&mut tx).await?;
+    tx.without_time_limit().await?;
     tx.execute(statement("select pg_advisory_xact_lock($1)").bind(INDEX_LOCK)).await?;
     Ok(tx)
 }
@@ -133,16 +133,12 @@ pub(super) async fn drop_index(tx: &mut Tx) -> Result<(), StoreError> {
 
 /// Builds the index over what is copied. It takes as long as it takes; searches and writers of memories go on meanwhile.
 pub(super) async fn build_index(tx: &mut Tx, vector: VectorType) -> Result<(), StoreError> {
-    without_time_limit(tx).await?;
+    tx.without_time_limit().await?;
     let operators = vector.cosine_operators();
     let build = format!(
         "create index if not exists memory_vectors_hnsw on memory_vectors using hnsw (embedding {operators}) with (m = 16, ef_construction = 200)"
     );
     tx.execute(built(build)).await.map(drop)
-}
-
-async fn without_time_limit(tx: &mut Tx) -> Result<(), StoreError> {
-    tx.execute(statement("set local statement_timeout = 0")).await.map(drop)
 }
 
 #[cfg(test)]

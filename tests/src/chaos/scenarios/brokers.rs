@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use engine::client::Submission;
 
 use crate::chaos::{
@@ -21,10 +21,39 @@ pub(in super::super) async fn killed(stage: &mut Stage) -> anyhow::Result<Ending
     stage.until_done(20).await?;
     stage.broker.kill();
     stage.pass(stage.size.outage / 3).await;
-    stage.broker.start_again().await;
+    // What workers held goes to others when their leases have run out, if a replica remembers it or the journal does.
+    if !stage.fail_over().await {
+        stage.broker.start_again().await;
+    }
+    let at = now();
+    // Whoever asks for replicas has to give the new server one.
+    let limit = Limit::All(stage.size.lease + BEYOND);
+    stage.follow_again().await;
+    stage.finish(load).await?;
+    Ok(Play::new(at, Affected::WaitingAt(at), limit).into())
+}
+
+/// The server itself stays: what was not replicated runs all the same.
+pub(in super::super) async fn replica_lost(stage: &mut Stage) -> anyhow::Result<Ending> {
+    stage.fleet.start(2).await?;
+    let load = stage.load();
+    stage.until_done(20).await?;
+    stage.replica.as_mut().context("a replica")?.kill();
+    let answers = Arc::clone(&stage.answers);
+    stage.until("a refusal", async || Ok(answers.n_not_replicated() > 0)).await?;
+    let n_before = answers.n_accepted();
+    stage.pass(stage.size.outage).await;
+    let n_meanwhile = answers.n_accepted() - n_before;
+    stage.follow_again().await;
     let at = now();
     stage.finish(load).await?;
-    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(BEYOND)).into())
+    let play = Play::new(at, Affected::WaitingAt(at), Limit::All(BEYOND));
+    Ok(play
+        .check(move |_| match n_meanwhile {
+            0 => Ok(()),
+            n => Err(format!("{n} jobs counted as accepted while there was no replica")),
+        })
+        .into())
 }
 
 pub(in super::super) async fn rolled_back(stage: &mut Stage) -> anyhow::Result<Ending> {

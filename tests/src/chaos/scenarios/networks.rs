@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use engine::policy::Durability;
+
 use super::brokers::BEYOND;
 use crate::chaos::{
     scenario::{Ending, Limit, Play},
@@ -52,6 +54,10 @@ pub(in super::super) async fn producer_from_broker(stage: &mut Stage) -> anyhow:
     stage.until_done(20).await?;
     stage.producer.stall();
     stage.pass(stage.size.outage).await;
+    if stage.durability == Durability::Journaled {
+        let (answers, before) = (Arc::clone(&stage.answers), stage.answers.n_accepted());
+        stage.until("jobs to be accepted all the same", async || Ok(answers.n_accepted() > before + 20)).await?;
+    }
     stage.producer.heal();
     let at = now();
     stage.finish(load).await?;
@@ -79,4 +85,20 @@ pub(in super::super) async fn snipped(stage: &mut Stage) -> anyhow::Result<Endin
             _ => Ok(()),
         })
         .into())
+}
+
+/// A firewall forgets connections: they stay open on this side, and nothing comes any more.
+pub(in super::super) async fn postgres_forgotten(stage: &mut Stage) -> anyhow::Result<Ending> {
+    const STATEMENT: Duration = Duration::from_secs(1);
+    // Beyond its own limit a statement's answer is waited for five seconds, and so is a sign of life.
+    const NOTICED: Duration = Duration::from_secs(1 + 5 + 5);
+    stage.fleet.spec.statement_timeout = STATEMENT;
+    stage.fleet.start(2).await?;
+    let load = stage.load();
+    stage.until_done(20).await?;
+    stage.fleet.members.iter().for_each(|member| member.postgres.stall());
+    stage.fleet.members.iter().for_each(|member| member.postgres.heal_forgetting());
+    let at = now();
+    stage.finish(load).await?;
+    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(NOTICED + BEYOND)).into())
 }

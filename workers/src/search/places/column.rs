@@ -49,7 +49,7 @@ pub(super) async fn drop_index(tx: &mut Tx) -> Result<(), StoreError> {
 pub(super) async fn build_index(store: &Store, vector: VectorType) -> Result<(), StoreError> {
     let operators = vector.cosine_operators();
     let mut tx = store.begin().await?;
-    tx.execute(statement("set local statement_timeout = 0")).await?;
+    tx.without_time_limit().await?;
     tx.execute(statement("set local maintenance_work_mem = '512MB'")).await?;
     tx.execute(built(format!(
         "create index if not exists {INDEX} on places using hnsw (embedding {operators}) with (m = 16, ef_construction = 200)"
