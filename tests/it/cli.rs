@@ -346,6 +346,7 @@ async fn a_full_queue_is_told_by_its_own_exit_status_and_waited_for_line_by_line
     let decide = async |policy: Policy| {
         let known = registered(fixture.client.connection(), &fixture.keys).await.unwrap();
         let tags = known.get(&queue).cloned().unwrap_or_else(|| tags(&queue, 1, 1));
+        fixture.store.set_policy(&queue, &policy).await.unwrap();
         govern(fixture.client.connection(), &fixture.keys, (&queue, &tags), &policy).await.unwrap();
     };
     decide(Policy { max_depth: Some(10), ..Policy::default() }).await;
