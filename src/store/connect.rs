@@ -28,6 +28,10 @@ pub struct Database {
 /// How much longer than the server works on a statement its answer is waited for.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
+/// How much longer than a statement may take the server keeps a transaction in which nothing is said: one whose
+/// connection the network forgot holds its rows until then. Longer than Dragonfly may take to answer in between.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// A connection that takes longer to give a sign of life is dead, though nobody has said so.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
@@ -77,8 +81,12 @@ impl Store {
             Ok(options) => options,
             Err(error) => return Err(failed(error)),
         };
-        let timeout_ms = database.statement_timeout.as_millis().to_string();
-        let options = options.application_name("tripsage").options([("statement_timeout", timeout_ms)]);
+        let limits = [
+            ("statement_timeout", database.statement_timeout),
+            ("idle_in_transaction_session_timeout", database.statement_timeout + IDLE),
+        ];
+        let limits = limits.map(|(name, limit)| (name, limit.as_millis().to_string()));
+        let options = options.application_name("tripsage").options(limits);
         // Asked once without the pool, whose own error would only say that it waited.
         let first = tokio::time::timeout(database.acquire_timeout.min(FIRST), PgConnection::connect_with(&options));
         let failed = StoreError::new("connect to Postgres");
