@@ -48,13 +48,17 @@ async fn without_own_schema(connection: &mut PgConnection) -> Result<(), sqlx::E
 }
 
 /// A network may forget a connection and say nothing: whoever waits for a lost answer would wait for a quarter of an hour.
-pub(super) async fn answered<T>(
+/// Boxed, so that no statement makes what waits for it large.
+pub(super) fn answered<T>(
     within: Option<Duration>,
     asked: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    let Some(within) = within else { return asked.await };
-    let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {within:?}"));
-    tokio::time::timeout(within, asked).await.unwrap_or(Err(sqlx::Error::Io(late)))
+) -> impl Future<Output = Result<T, sqlx::Error>> {
+    let asked = Box::pin(asked);
+    async move {
+        let Some(within) = within else { return asked.await };
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {within:?}"));
+        tokio::time::timeout(within, asked).await.unwrap_or(Err(sqlx::Error::Io(late)))
+    }
 }
 
 /// Asked whenever a connection is taken from the pool or given back; one that fails is closed.

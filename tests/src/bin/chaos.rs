@@ -21,7 +21,7 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// How many scenarios at the same time.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 3)]
     parallel: usize,
     /// Put the table into docs/guarantees.md.
     #[arg(long)]
