@@ -28,6 +28,10 @@ pub struct Database {
 /// How much longer than the server works on a statement its answer is waited for.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
+/// How much longer than a statement may take the server keeps a transaction in which nothing is said: one whose
+/// connection the network forgot holds its rows until then. Longer than Dragonfly may take to answer in between.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// A connection that takes longer to give a sign of life is dead, though nobody has said so.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
@@ -44,13 +48,17 @@ async fn without_own_schema(connection: &mut PgConnection) -> Result<(), sqlx::E
 }
 
 /// A network may forget a connection and say nothing: whoever waits for a lost answer would wait for a quarter of an hour.
-pub(super) async fn answered<T>(
+/// Boxed, so that no statement makes what waits for it large.
+pub(super) fn answered<T>(
     within: Option<Duration>,
     asked: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    let Some(within) = within else { return asked.await };
-    let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {within:?}"));
-    tokio::time::timeout(within, asked).await.unwrap_or(Err(sqlx::Error::Io(late)))
+) -> impl Future<Output = Result<T, sqlx::Error>> {
+    let asked = Box::pin(asked);
+    async move {
+        let Some(within) = within else { return asked.await };
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {within:?}"));
+        tokio::time::timeout(within, asked).await.unwrap_or(Err(sqlx::Error::Io(late)))
+    }
 }
 
 /// Asked whenever a connection is taken from the pool or given back; one that fails is closed.
@@ -77,8 +85,12 @@ impl Store {
             Ok(options) => options,
             Err(error) => return Err(failed(error)),
         };
-        let timeout_ms = database.statement_timeout.as_millis().to_string();
-        let options = options.application_name("tripsage").options([("statement_timeout", timeout_ms)]);
+        let limits = [
+            ("statement_timeout", database.statement_timeout),
+            ("idle_in_transaction_session_timeout", database.statement_timeout + IDLE),
+        ];
+        let limits = limits.map(|(name, limit)| (name, limit.as_millis().to_string()));
+        let options = options.application_name("tripsage").options(limits);
         // Asked once without the pool, whose own error would only say that it waited.
         let first = tokio::time::timeout(database.acquire_timeout.min(FIRST), PgConnection::connect_with(&options));
         let failed = StoreError::new("connect to Postgres");

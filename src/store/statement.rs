@@ -79,12 +79,13 @@ impl Tx {
         Ok(rows.map_err(StoreError::new("run a statement"))?.into_iter().map(Row).collect())
     }
 
-    /// What follows in this transaction may take as long as it takes.
+    /// What follows in this transaction may take as long as it takes, and so may what happens beside it.
     ///
     /// # Errors
     /// When Postgres could not be asked.
     pub async fn without_time_limit(&mut self) -> Result<(), StoreError> {
         self.execute(statement("set local statement_timeout = 0")).await?;
+        self.execute(statement("set local idle_in_transaction_session_timeout = 0")).await?;
         self.within = None;
         Ok(())
     }

@@ -8,7 +8,7 @@ use harness::{
 };
 
 /// Most of a scenario is waiting for a lease or an outage to pass.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[allow(clippy::print_stdout, reason = "a test that fails tells what it saw")]

@@ -53,7 +53,7 @@ impl Size {
     /// The service's own lease, and outages of half a minute.
     pub(super) const FULL: Self = Self {
         rate: 150,
-        sleep_ms: 100,
+        sleep_ms: 50,
         tail: Duration::from_secs(5),
         lease: Duration::from_secs(5),
         outage: Duration::from_secs(30),

@@ -94,7 +94,6 @@ pub async fn load_some(
 async fn take_turn(store: &Store) -> Result<Tx, StoreError> {
     let mut turn = store.begin().await?;
     turn.without_time_limit().await?;
-    turn.execute(statement("set local idle_in_transaction_session_timeout = 0")).await?;
     turn.execute(statement("select pg_advisory_xact_lock($1)").bind(LOAD_LOCK)).await?;
     Ok(turn)
 }
