@@ -45,7 +45,8 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
                 self.recover(&error).await;
             }
             if Instant::now() >= strays_due {
-                strays_due = Instant::now() + self.lease;
+                // Often enough that a lost reply costs little more than the lease by which it shows.
+                strays_due = Instant::now() + self.lease / 5;
                 if let Err(error) = self.release_strays().await {
                     self.recover(&error).await;
                 }

@@ -33,7 +33,8 @@ pub(in super::super) async fn fleet_from_broker(stage: &mut Stage) -> anyhow::Re
     stage.fleet.members.iter().for_each(|member| member.broker.heal());
     let at = now();
     stage.finish(load).await?;
-    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(BEYOND)).into())
+    // Deliveries whose replies were lost on the way show when they are a lease old.
+    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(stage.size.lease + BEYOND)).into())
 }
 
 pub(in super::super) async fn fleet_from_postgres(stage: &mut Stage) -> anyhow::Result<Ending> {
