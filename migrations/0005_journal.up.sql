@@ -42,6 +42,15 @@ create table job_kinds (
 
 comment on table job_kinds is 'which queue each kind of job waits in; kept by the workers, read by tripsage.enqueue';
 
+create table queue_levels (
+    queue       text primary key,
+    n_jobs      bigint      not null,
+    n_bytes     bigint      not null,
+    measured_at timestamptz not null default now()
+);
+
+comment on table queue_levels is 'how full queues with a budget are; kept by the workers, read by tripsage.enqueue';
+
 create schema tripsage;
 
 comment on schema tripsage is 'what other programs may call; everything else in this database is the service''s own';
@@ -199,6 +208,27 @@ begin
 end
 $$;
 
+-- Refuses a job of a queue that is closed, or that was full a few seconds ago.
+create function tripsage.check_room(wanted text) returns void language plpgsql stable as $$
+declare
+    decided jsonb := (select policy from queue_policies where queue = wanted);
+    found queue_levels%rowtype;
+begin
+    if decided -> 'closed' = 'true'::jsonb then
+        raise exception 'the queue `%` takes no new jobs', wanted using errcode = '53400',
+            hint = 'an operator closed it; try again in 30 s';
+    end if;
+    if not (decided ? 'max_depth' or decided ? 'max_bytes') then
+        return;
+    end if;
+    select * into found from queue_levels where queue = wanted;
+    if found.n_jobs >= (decided ->> 'max_depth')::bigint or found.n_bytes >= (decided ->> 'max_bytes')::bigint then
+        raise exception 'the queue `%` is full', wanted using errcode = '53400',
+            hint = format('it holds %s jobs of %s bytes; try again in 5 s', found.n_jobs, found.n_bytes);
+    end if;
+end
+$$;
+
 -- Accepts a job in the caller's transaction: it exists when that commits, and never when it is rolled back.
 create function tripsage.enqueue(kind text, payload jsonb, options jsonb default '{}') returns uuid
 language plpgsql volatile security definer as $$
@@ -217,6 +247,7 @@ begin
             hint = coalesce('the nearest are ' || tripsage.kinds_like(kind),
                 'no kinds are known yet: start a worker or run `tripsage migrate`');
     end if;
+    perform tripsage.check_room(chosen.queue);
     job_id := tripsage.id_option(options);
     due := tripsage.due_option(options);
     job := jsonb_strip_nulls(jsonb_build_object('v', 1, 'id', job_id, 'kind', kind, 'journaled', true,

@@ -3,6 +3,8 @@
 //! Promise: once closed, nothing of the queue is started here; what runs goes on. Never reads a policy by
 //! itself: the registrar tells it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::watch;
 
 use crate::{policy::Policy, slots::Slots};
@@ -10,6 +12,7 @@ use crate::{policy::Policy, slots::Slots};
 /// One queue's gate in this worker, shared by its roles.
 pub(crate) struct Gate {
     closed: watch::Sender<bool>,
+    limits_producers: AtomicBool,
     slots: Slots,
     /// How many jobs at once where no operator decided.
     concurrency: usize,
@@ -18,11 +21,12 @@ pub(crate) struct Gate {
 impl Gate {
     /// Open, with as many slots as the settings say.
     pub(crate) fn new(slots: Slots, concurrency: usize) -> Self {
-        Self { closed: watch::Sender::new(false), slots, concurrency }
+        Self { closed: watch::Sender::new(false), limits_producers: AtomicBool::new(false), slots, concurrency }
     }
 
     /// Does as an operator decided; true when that changed anything.
     pub(crate) fn obey(&self, policy: &Policy) -> bool {
+        self.limits_producers.store(policy.limits_producers(), Ordering::Relaxed);
         let wanted = policy.concurrency.map_or(self.concurrency, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let before = self.slots.n_slots();
         self.slots.resize(wanted);
@@ -33,6 +37,11 @@ impl Gate {
     /// Whether nothing may be started.
     pub(crate) fn is_closed(&self) -> bool {
         *self.closed.borrow()
+    }
+
+    /// Whether a producer has to ask before it adds a job.
+    pub(crate) fn limits_producers(&self) -> bool {
+        self.limits_producers.load(Ordering::Relaxed)
     }
 
     /// How many jobs may run at once.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    broker::{BrokerError, Budgets, Connection, sampling},
+    broker::{BrokerError, Budgets, Connection, Depths, sampling},
     clock::ServerClock,
     completion::Format,
     gate::Gate,
@@ -80,6 +80,30 @@ impl Sampler {
                 depths.push(sampling::depths(&self.connection, keys).await?);
             }
             metrics::queue_sampled(queue, &depths, self.clock.now_ms());
+            self.tell_level(queue, partitions, &depths).await?;
+        }
+        Ok(())
+    }
+
+    /// Who enqueues in SQL is told how full a queue with a budget is; about others nobody asks.
+    async fn tell_level(
+        &self,
+        queue: &QueueName,
+        partitions: &[PartitionKeys],
+        depths: &[Depths],
+    ) -> Result<(), BrokerError> {
+        let is_limited = self.gates.get(queue).is_some_and(|gate| gate.limits_producers());
+        if !is_limited {
+            return Ok(());
+        }
+        let mut n_bytes = 0;
+        for keys in partitions {
+            n_bytes += sampling::bytes(&self.connection, keys).await?;
+        }
+        let n_jobs = depths.iter().map(Depths::unsettled).sum();
+        if let Err(error) = self.store.set_level(queue, n_jobs, n_bytes).await {
+            metrics::role_failed("sampler");
+            tracing::warn!(%error, %queue, "could not tell how full the queue is");
         }
         Ok(())
     }

@@ -64,6 +64,14 @@ async fn count(
     Ok(reply::integer(&counted).and_then(|n| u64::try_from(n).ok()).unwrap_or_default())
 }
 
+/// The bytes that a partition's jobs take, as last measured or added up; 0 where there is no budget of bytes.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub async fn bytes(connection: &Connection, keys: &PartitionKeys) -> Result<u64, BrokerError> {
+    count(connection, "HGET", vec![text(&*keys.control), text("bytes")]).await
+}
+
 /// Nothing is in flight where there is no group: the stream was made by a producer, no worker has been there.
 async fn in_flight(connection: &Connection, key: &str) -> Result<u64, BrokerError> {
     match connection.call("XPENDING", vec![text(key), text(GROUP)]).await {

@@ -14,6 +14,7 @@ mod generation;
 mod job_kinds;
 mod journal;
 mod journaled;
+mod levels;
 mod migrate;
 mod notices;
 mod policies;

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use engine::{
     completions::Filter,
-    job::{JobId, Priority},
+    job::{JobId, Priority, QueueName},
+    policy::Policy,
 };
-use harness::Fixture;
+use harness::{Fixture, eventually};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -136,6 +137,34 @@ async fn what_cannot_be_accepted_is_refused_with_what_was_expected() {
         assert!(words.iter().all(|word| told.contains(word)), "{words:?}: {told}");
     }
     assert_eq!(journaled(&fixture).await, 0);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_or_closed_refuses_and_says_when_to_come_again() {
+    let (fixture, book) = (fixture().await, Book::open());
+    let ledger: QueueName = "ledger".parse().unwrap();
+    let refused = async |words: &str| {
+        let error = enqueue(&fixture, "toy.enter", json!({}), json!({})).await.err()?;
+        let told = error.as_database_error().unwrap();
+        let hint = told.downcast_ref::<sqlx::postgres::PgDatabaseError>().hint().unwrap_or_default().to_owned();
+        assert_eq!(told.code().as_deref(), Some("53400"));
+        assert!(told.message().contains(words) && hint.contains("try again in"), "{}; {hint}", told.message());
+        Some(())
+    };
+    let full = Policy { max_depth: Some(2), paused: true, ..Policy::default() };
+    fixture.store.set_policy(&ledger, &full).await.unwrap();
+    let worker = worker(&fixture, &book).await;
+    // What the worker measures is known within seconds: until then jobs are taken, and wait.
+    eventually("a full queue", || refused("`ledger` is full")).await;
+    let n_waiting = journaled(&fixture).await;
+    assert!(n_waiting >= 2);
+    enqueue(&fixture, "memory.add", json!({}), json!({})).await.unwrap();
+    fixture.store.set_policy(&ledger, &Policy { closed: true, ..Policy::default() }).await.unwrap();
+    refused("`ledger` takes no new jobs").await.unwrap();
+    fixture.store.set_policy(&ledger, &Policy::default()).await.unwrap();
+    let id = enqueue(&fixture, "toy.enter", json!({}), json!({})).await.unwrap();
+    fixture.result(id).await;
+    worker.stop().await;
 }
 
 #[tokio::test]
