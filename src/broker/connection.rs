@@ -156,6 +156,10 @@ fn classify(error: &fred::error::Error, detail: &str) -> BrokerErrorKind {
     ) {
         return BrokerErrorKind::Unreachable;
     }
+    // Said, without a kind of its own, of a command that met a connection which was just lost.
+    if detail == "Failed to route command." {
+        return BrokerErrorKind::Unreachable;
+    }
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if has(&["NOSCRIPT"]) {
         BrokerErrorKind::NoScript
@@ -320,6 +324,7 @@ mod tests {
         assert_eq!(kind("OOM command not allowed"), BrokerErrorKind::OutOfMemory);
         assert_eq!(kind("NOSCRIPT No matching script"), BrokerErrorKind::NoScript);
         assert_eq!(kind("LOADING"), BrokerErrorKind::Unreachable);
+        assert_eq!(kind("Failed to route command."), BrokerErrorKind::Unreachable);
         assert_eq!(kind("WRONGTYPE"), BrokerErrorKind::Refused);
     }
 
