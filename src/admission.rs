@@ -69,8 +69,15 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         Err(error) => return unread("unreadable", error.to_string()),
     };
     let queued_ms = entry.id.ms();
-    let mut delivery =
-        Delivery { holding: Arc::clone(holding), held, deaths: entry.deaths, queued_ms, envelope, unreadable: None };
+    let mut delivery = Delivery {
+        holding: Arc::clone(holding),
+        held,
+        deaths: entry.deaths,
+        noted_alone: false,
+        queued_ms,
+        envelope,
+        unreadable: None,
+    };
     let admitted = judge(&delivery, registry, (limits, now_ms), refuse);
     if let Admitted::Run(handler, _) = &admitted {
         // The same name, known for good: what is made of it later need not copy it.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     admission::{Admitted, Limits, admit},
@@ -14,8 +14,8 @@ use crate::{
     job::Kind,
     registry::Registry,
     retry::RetryTable,
-    runner::{Ready, Runner},
-    settlement::{Delivery, Settlement, Verdict},
+    runner::{PATIENCE, Ready, Runner},
+    settlement::{Delivery, Settlement, Suspicion, Verdict},
     slots::Slot,
     store::{Store, StoredResult},
 };
@@ -64,27 +64,33 @@ impl<C: Send + Sync + 'static> Executor<C> {
     }
 
     async fn process(&self, holding: Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
+        let patience = Instant::now() + PATIENCE;
         let (delivery, admitted) = admit(&holding, entry, &self.registry, (&self.limits, self.runner.clock.now_ms()));
         // The journal's relay, or a server restored from a snapshot, may bring a job that is settled already.
         if origin == Origin::Reclaimed || delivery.envelope.options.journaled {
             match self.known(&delivery).await {
                 Known::Result(stored) => return self.settle(delivery, Verdict::Known(stored)).await,
-                Known::Unasked => return self.runner.release(&delivery).await,
+                Known::Unasked => return self.runner.release(delivery).await,
                 Known::Nothing => {}
             }
         }
         match admitted {
             Admitted::Settle(verdict) => self.settle(delivery, verdict).await,
             Admitted::Run(handler, payload) => {
-                self.start_one(Ready { delivery, handler, payload, slot: Some(slot) }).await
+                self.start_one(Ready { delivery, handler, payload, slot: Some(slot) }, patience).await
             }
         }
     }
 
-    async fn start_one(&self, ready: Ready<C>) {
-        if ready.delivery.runs_alone() {
-            return self.runner.run_alone(ready).await;
-        }
+    async fn start_one(&self, ready: Ready<C>, patience: Instant) {
+        let ready = match ready.delivery.suspicion() {
+            Suspicion::None => ready,
+            Suspicion::Slight => match self.runner.run_in_turn(ready, patience).await {
+                Some(ready) => ready,
+                None => return,
+            },
+            Suspicion::Grave => return self.runner.run_alone(ready).await,
+        };
         match self.batches.get(&ready.delivery.envelope.kind) {
             Some(batch) => drop(batch.send(ready).await),
             None => self.runner.run(ready).await,

@@ -59,6 +59,7 @@ mod sampler;
 mod settlement;
 mod settler;
 mod slots;
+mod solitude;
 mod sweeper;
 mod ticker;
 

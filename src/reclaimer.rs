@@ -4,7 +4,7 @@
 //! about a second; what a leaving worker hands back is claimed as soon as it says goodbye. Never touches
 //! the entries of a consumer whose heart still beats, nor anything while the queue is paused.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -70,7 +70,9 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
         let turn = || shutdown.run_until_stopped(tokio::time::timeout(LOOK, self.slots.some(MAX_PER_SCRIPT)));
         while let Some(Ok(mut slots)) = turn().await {
             let limit = slots.len();
-            let claimed = self.holding.partition.reclaim(&self.worker, self.lease, limit).await?;
+            let mut claimed = self.holding.partition.reclaim(&self.worker, self.lease, limit).await?;
+            // The last to begin is the first to have its turn alone: what kills its worker at once is among them.
+            claimed.sort_by_key(|entry| Reverse(entry.id.place()));
             let n_claimed = claimed.len();
             if n_claimed == 0 {
                 return Ok(());

@@ -1,16 +1,18 @@
 //! Runs handlers: with a time limit, catching panics, and sends what they said to the settler.
 //!
 //! Promise: a job's slot is held until its settlement is on its way, so that intake stops when settling
-//! stops; a handler cut short by the drain deadline costs no attempt; once the queue is paused nothing begins.
+//! stops; a handler cut short by the drain deadline costs no attempt; once the queue is paused nothing begins. A job is
+//! never noted as running alone while it does not.
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::FutureExt;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
@@ -19,14 +21,22 @@ use crate::{
     completion::Timings,
     gate::Gate,
     handler::{Attempt, Handler, Outcomes, Payload, Produced},
+    job::JobId,
     outcome::JobError,
     reporter::{Reporter, Reports},
     retry::RetryTable,
     settlement::{Circumstance, Delivery, Settlement, SharedBudget, Verdict, after_failure},
     shutdown::Shutdown,
     slots::{Slot, Slots},
+    solitude::Solitude,
     telemetry::metrics,
 };
+
+/// How long after its claim a job that saw one worker die waits for its turn to be alone, and how long it may stay so.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The pause before the server is asked again to take a note back.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A delivery ready to run.
 pub(crate) struct Ready<C> {
@@ -41,6 +51,7 @@ pub(crate) struct Ready<C> {
 pub(crate) struct Runner<C> {
     pub(crate) context: Arc<C>,
     pub(crate) slots: Slots,
+    pub(crate) solitude: Solitude,
     pub(crate) gate: Arc<Gate>,
     pub(crate) cancellations: Arc<Cancellations>,
     pub(crate) settler: mpsc::Sender<Settlement>,
@@ -58,24 +69,61 @@ impl<C: Send + Sync + 'static> Runner<C> {
         self.run_together(vec![ready]).await;
     }
 
-    /// Runs one job that is suspected of its worker's death, nothing else of its queue beside it.
+    /// Runs one job that saw several workers die, nothing else of its queue beside it.
     pub(crate) async fn run_alone(&self, mut ready: Ready<C>) {
         drop(ready.slot.take());
         let Some(all) = self.shutdown.run_until_stopped(self.slots.all()).await else {
-            return self.release(&ready.delivery).await;
+            return self.release(ready.delivery).await;
         };
         ready.slot = Some(all);
-        let Delivery { holding, held, .. } = &ready.delivery;
-        if let Err(error) = holding.partition.begin_alone(held).await {
-            metrics::role_failed("runner");
-            tracing::warn!(%error, "could not note that a suspected job runs alone; handing it back");
-            return self.release(&ready.delivery).await;
+        if let Some(ready) = self.noted(ready).await {
+            self.run_together(vec![ready]).await;
         }
-        self.run_together(vec![ready]).await;
+    }
+
+    /// Runs one job that saw one worker die: alone in this worker until its patience ends, from then on in company. What kills
+    /// at once is convicted so, without a third worker. Gives the job back, with a slot, when its turn did not come in time.
+    pub(crate) async fn run_in_turn(&self, mut ready: Ready<C>, patience: Instant) -> Option<Ready<C>> {
+        drop(ready.slot.take());
+        let turn = self.solitude.alone_or_one(&self.slots, tokio::time::sleep_until(patience));
+        let Some(slot) = self.shutdown.run_until_stopped(turn).await else {
+            self.release(ready.delivery).await;
+            return None;
+        };
+        let is_alone = slot.is_alone();
+        ready.slot = Some(slot);
+        if !is_alone {
+            return Some(ready);
+        }
+        let ready = self.noted(ready).await?;
+        self.run_jobs(vec![ready], Some(patience)).await;
+        None
+    }
+
+    /// The server has noted that a job runs alone; else it is not run here.
+    async fn noted(&self, mut ready: Ready<C>) -> Option<Ready<C>> {
+        let Delivery { holding, held, deaths, .. } = &ready.delivery;
+        let noted = holding.partition.begin_alone(&self.worker, held, *deaths).await;
+        ready.delivery.noted_alone = !matches!(noted, Ok(false));
+        match noted {
+            Ok(true) => return Some(ready),
+            Ok(false) => {}
+            Err(error) => {
+                metrics::role_failed("runner");
+                tracing::warn!(%error, "could not note that a suspected job runs alone; handing it back");
+            }
+        }
+        self.release(ready.delivery).await;
+        None
     }
 
     /// Runs jobs of one kind as a batch.
     pub(crate) async fn run_together(&self, jobs: Vec<Ready<C>>) {
+        self.run_jobs(jobs, None).await;
+    }
+
+    /// `shares_at`: when a job that runs alone begins to share.
+    async fn run_jobs(&self, jobs: Vec<Ready<C>>, shares_at: Option<Instant>) {
         if self.shutdown.is_stopping() || self.gate.is_closed() {
             return self.release_all(jobs).await;
         }
@@ -83,12 +131,13 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let Some(handler) = jobs.first().map(|job| Arc::clone(&job.handler)) else { return };
         let started_ms = self.clock.now_ms();
         let timeout = timeout(&jobs, handler.spec().timeout);
-        let (payloads, deliveries): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| self.attempt(job)).unzip();
+        let (payloads, mut deliveries): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| self.attempt(job)).unzip();
         let span = tracing::info_span!("job", kind = %handler.spec().kind, n_jobs = deliveries.len(), id = %deliveries[0].0.envelope.id);
         let guarded = guard(handler.run(payloads).instrument(span), timeout);
-        let guarded = self.unless_cancelled(guarded, &deliveries);
+        let guarded = self.unless_cancelled(guarded, only(&deliveries).map(|delivery| delivery.envelope.id));
+        let guarded = self.while_sharing(guarded, &mut deliveries, shares_at);
         let Some(outcomes) = self.shutdown.run_until_expired(guarded).await else {
-            for (delivery, _) in &deliveries {
+            for (delivery, _) in deliveries {
                 self.abandon(delivery).await;
             }
             return;
@@ -113,14 +162,40 @@ impl<C: Send + Sync + 'static> Runner<C> {
     async fn unless_cancelled(
         &self,
         guarded: impl Future<Output = Result<Outcomes, Failure>>,
-        deliveries: &[(Delivery, Option<Slot>)],
+        only: Option<JobId>,
     ) -> Result<Outcomes, Failure> {
-        let [(only, _)] = deliveries else { return guarded.await };
+        let Some(only) = only else { return guarded.await };
         tokio::select! {
             biased;
             outcomes = guarded => outcomes,
-            () = self.cancellations.of(only.envelope.id) => Err(Failure::Cancelled),
+            () = self.cancellations.of(only) => Err(Failure::Cancelled),
         }
+    }
+
+    /// Runs a handler until it ends; one that runs alone lets others run beside it from that moment on.
+    async fn while_sharing(
+        &self,
+        guarded: impl Future<Output = Result<Outcomes, Failure>>,
+        deliveries: &mut [(Delivery, Option<Slot>)],
+        shares_at: Option<Instant>,
+    ) -> Result<Outcomes, Failure> {
+        let ([(delivery, Some(slot))], Some(shares_at)) = (deliveries, shares_at) else { return guarded.await };
+        let share = async {
+            tokio::time::sleep_until(shares_at).await;
+            // First the note, then the company: a death in between is one in company that nobody else had a part in.
+            // As long as the note cannot be taken back it stays alone.
+            while !self.acquit(delivery).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+            slot.share();
+        };
+        let mut guarded = pin!(guarded);
+        tokio::select! {
+            biased;
+            outcomes = &mut guarded => return outcomes,
+            () = share => {}
+        }
+        guarded.await
     }
 
     fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Delivery, Option<Slot>)) {
@@ -151,13 +226,13 @@ impl<C: Send + Sync + 'static> Runner<C> {
     ) {
         let finished_ms = self.clock.now_ms();
         let mut outcomes = fan_out(outcomes, deliveries.len()).into_iter();
-        for (delivery, slot) in deliveries {
+        for (mut delivery, slot) in deliveries {
             let outcome = outcomes.next().unwrap_or_else(|| Err(Failure::Short.into_error()));
             let timings = Timings { queued_ms: delivery.queued_ms, started_ms, finished_ms };
             let waited = Duration::from_millis(started_ms.saturating_sub(delivery.queued_ms));
             let ran = Duration::from_millis(finished_ms.saturating_sub(started_ms));
             self.meters.ran(&delivery.envelope.kind, waited, ran);
-            self.acquit(&delivery).await;
+            self.acquit(&mut delivery).await;
             let verdict = match outcome {
                 _ if self.cancellations.has(delivery.envelope.id) => Verdict::Cancelled,
                 Ok(produced) => {
@@ -191,23 +266,34 @@ impl<C: Send + Sync + 'static> Runner<C> {
         drop(self.settler.send(settlement).await);
     }
 
-    /// A suspected job whose handler came back did not kill its worker, whoever kills it before this is settled.
-    async fn acquit(&self, delivery: &Delivery) {
-        if delivery.runs_alone() && delivery.holding.partition.forget_alone(&delivery.held).await.is_err() {
+    /// A suspected job that runs alone no more did not kill its worker, whoever kills it before this is settled. False
+    /// when the server could not be told.
+    async fn acquit(&self, delivery: &mut Delivery) -> bool {
+        let Delivery { holding, held, deaths, .. } = delivery;
+        if delivery.noted_alone {
+            delivery.noted_alone = holding.partition.forget_alone(&self.worker, held, *deaths).await.is_err();
+        }
+        if delivery.noted_alone {
             metrics::role_failed("runner");
         }
+        !delivery.noted_alone
     }
 
     /// Hands back a delivery whose handler was cut short.
-    async fn abandon(&self, delivery: &Delivery) {
+    async fn abandon(&self, delivery: Delivery) {
         metrics::job_finished(&delivery.envelope.kind, "abandoned");
-        self.acquit(delivery).await;
         self.release(delivery).await;
     }
 
-    /// Hands a delivery back unstarted: any worker may claim it at once.
-    pub(crate) async fn release(&self, delivery: &Delivery) {
-        let Delivery { holding, held, .. } = delivery;
+    /// Hands a delivery back: any worker may claim it at once.
+    pub(crate) async fn release(&self, mut delivery: Delivery) {
+        // With the note, it would look as if its worker had died.
+        while !self.acquit(&mut delivery).await {
+            if self.shutdown.run_until_expired(tokio::time::sleep(AGAIN)).await.is_none() {
+                break;
+            }
+        }
+        let Delivery { holding, held, .. } = &delivery;
         match holding.partition.release(&self.worker, std::slice::from_ref(held)).await {
             Ok(n_released) => metrics::jobs_released(&holding.partition.queue, n_released),
             Err(error) => {
@@ -220,9 +306,15 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     async fn release_all(&self, jobs: Vec<Ready<C>>) {
         for job in jobs {
-            self.release(&job.delivery).await;
+            self.release(job.delivery).await;
         }
     }
+}
+
+/// The delivery of a batch of one.
+fn only(deliveries: &[(Delivery, Option<Slot>)]) -> Option<&Delivery> {
+    let [(only, _)] = deliveries else { return None };
+    Some(only)
 }
 
 /// The tightest of the kind's limit and the jobs' own.

@@ -26,6 +26,8 @@ pub(crate) struct Delivery {
     pub(crate) holding: Arc<Holding>,
     pub(crate) held: Held,
     pub(crate) deaths: Deaths,
+    /// Whether the server may have a note that it runs alone.
+    pub(crate) noted_alone: bool,
     /// When it entered its stream, by the server's clock.
     pub(crate) queued_ms: u64,
     pub(crate) envelope: Envelope,
@@ -41,7 +43,15 @@ impl Delivery {
     pub(crate) fn unreadable(holding: Arc<Holding>, held: Held, id: JobId, bytes: Bytes) -> Self {
         let envelope =
             Envelope { id, kind: UNREADABLE, payload: Bytes::new(), options: Options::default(), unknown: Vec::new() };
-        Self { holding, queued_ms: held.entry.ms(), held, deaths: Deaths::default(), envelope, unreadable: Some(bytes) }
+        Self {
+            holding,
+            queued_ms: held.entry.ms(),
+            held,
+            deaths: Deaths::default(),
+            noted_alone: false,
+            envelope,
+            unreadable: Some(bytes),
+        }
     }
 
     /// The attempt that runs now; the first is 1.
@@ -49,11 +59,26 @@ impl Delivery {
         self.envelope.options.failed_attempts + 1
     }
 
-    /// Whether nothing else may run beside it. Not after the first death: a killed worker's jobs have hurt nobody, and one
-    /// after the other they would take long.
-    pub(crate) fn runs_alone(&self) -> bool {
-        self.deaths.total() > 1
+    /// How much it looks as if it killed its workers. After one death most likely not: a killed worker's jobs have hurt
+    /// nobody, and each to its end, one after the other, they would take long.
+    pub(crate) fn suspicion(&self) -> Suspicion {
+        match self.deaths.total() {
+            0 => Suspicion::None,
+            1 => Suspicion::Slight,
+            _ => Suspicion::Grave,
+        }
     }
+}
+
+/// Whether a job may have killed its workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Suspicion {
+    /// It runs beside others.
+    None,
+    /// It runs alone for a short while, if its turn comes soon.
+    Slight,
+    /// It runs alone to its end.
+    Grave,
 }
 
 /// What becomes of a delivery.

@@ -1,7 +1,8 @@
 //! How many jobs of a queue run at once. A delivery is taken only when it can start.
 //!
 //! Promise: the number can be changed while jobs run. More slots are there at once; fewer come about as
-//! running jobs end, for none is cut short. Who holds all slots stays alone, whatever is decided meanwhile.
+//! running jobs end, for none is cut short. Who holds all slots stays alone, whatever is decided meanwhile, until it
+//! shares them.
 
 use std::sync::{
     Arc, Mutex,
@@ -37,6 +38,8 @@ pub(crate) struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     shared: Arc<Shared>,
     is_alone: bool,
+    /// The slots of the worker's other queues, where nothing may run there either.
+    beside: Vec<Slot>,
 }
 
 const NEVER_CLOSED: &str = "the semaphore is never closed";
@@ -89,7 +92,7 @@ impl Slots {
             let permits = u32::try_from(n_slots).expect("at most a million");
             tokio::select! {
                 permit = Arc::clone(&self.shared.semaphore).acquire_many_owned(permits) => {
-                    let slot = Slot { permit: Some(permit.expect(NEVER_CLOSED)), shared: Arc::clone(&self.shared), is_alone: false };
+                    let slot = self.holding(permit.expect(NEVER_CLOSED));
                     if let Some(alone) = slot.alone() {
                         return alone;
                     }
@@ -103,7 +106,16 @@ impl Slots {
 
     fn slot(&self, mut permit: OwnedSemaphorePermit, limit: usize) -> Slot {
         permit.merge_some(&self.shared.semaphore, limit.saturating_sub(1));
-        Slot { permit: Some(permit), shared: Arc::clone(&self.shared), is_alone: false }
+        self.holding(permit)
+    }
+
+    fn holding(&self, permit: OwnedSemaphorePermit) -> Slot {
+        Slot { permit: Some(permit), shared: Arc::clone(&self.shared), is_alone: false, beside: Vec::new() }
+    }
+
+    /// Whether these are the slots of the same queue.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
 
@@ -132,6 +144,12 @@ impl Shared {
         sizes.n_slots = wanted;
     }
 
+    /// Nobody holds all slots any more.
+    fn leave_alone(&self) {
+        self.sizes.lock().expect(NOT_POISONED).n_alone -= 1;
+        self.fit();
+    }
+
     /// Lets free slots vanish that are owed.
     fn pay(&self) {
         let _sizes = self.sizes.lock().expect(NOT_POISONED);
@@ -148,7 +166,29 @@ impl Slot {
     /// One slot of these; none when only one is left and it is `self`.
     pub(crate) fn split(&mut self) -> Option<Self> {
         let permit = self.permit.as_mut().expect(HELD).split(1)?;
-        Some(Self { permit: Some(permit), shared: Arc::clone(&self.shared), is_alone: false })
+        Some(Self { permit: Some(permit), shared: Arc::clone(&self.shared), is_alone: false, beside: Vec::new() })
+    }
+
+    /// With these of other queues: they are given back with it, or when it is shared.
+    pub(crate) fn with(mut self, beside: Vec<Self>) -> Self {
+        self.beside = beside;
+        self
+    }
+
+    /// Whether nothing else can run beside it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Gives all but one of its slots back: others run beside it from now on.
+    pub(crate) fn share(&mut self) {
+        self.beside.clear();
+        if !std::mem::take(&mut self.is_alone) {
+            return;
+        }
+        let n_others = self.len() - 1;
+        drop(self.permit.as_mut().expect(HELD).split(n_others));
+        self.shared.leave_alone();
     }
 
     /// These slots as all that there are; none when there are more, or some are still owed by running jobs.
@@ -177,8 +217,7 @@ impl Drop for Slot {
         }
         drop(permit);
         if self.is_alone {
-            self.shared.sizes.lock().expect(NOT_POISONED).n_alone -= 1;
-            self.shared.fit();
+            self.shared.leave_alone();
         }
     }
 }
@@ -272,5 +311,47 @@ mod tests {
         assert!(slots.try_some(1).is_none());
         drop(alone);
         assert_eq!(slots.try_some(9).map(|free| free.len()), Some(8));
+    }
+
+    #[tokio::test]
+    async fn who_shares_keeps_one_slot_and_lets_the_others_go_on() {
+        let slots = Slots::new(3);
+        let mut alone = slots.all().await;
+        assert!(alone.is_alone() && slots.try_some(1).is_none());
+        let (waiting, next) = (slots.some(9), slots.all());
+        tokio::pin!(waiting, next);
+        assert!(waiting.as_mut().now_or_never().is_none() && next.as_mut().now_or_never().is_none());
+        alone.share();
+        assert!(!alone.is_alone() && alone.len() == 1);
+        drop(waiting.await);
+        assert!(next.as_mut().now_or_never().is_none(), "who shares still runs");
+        drop(alone);
+        assert_eq!(next.await.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_was_decided_while_one_was_alone_comes_about_when_it_shares() {
+        for (wanted, n_free) in [(5, Some(4)), (2, Some(1)), (1, None)] {
+            let slots = Slots::new(3);
+            let mut alone = slots.all().await;
+            slots.resize(wanted);
+            alone.share();
+            alone.share();
+            assert_eq!(slots.try_some(9).map(|free| free.len()), n_free, "of {wanted}");
+            drop(alone);
+            assert_eq!(slots.all().await.len(), wanted);
+        }
+    }
+
+    #[tokio::test]
+    async fn slots_held_beside_go_back_with_it_or_when_it_shares() {
+        let (own, other) = (Slots::new(2), Slots::new(2));
+        let mut alone = own.all().await.with(vec![other.all().await]);
+        assert!(other.try_some(1).is_none());
+        alone.share();
+        assert_eq!(other.try_some(9).map(|free| free.len()), Some(2));
+        drop(alone);
+        drop(own.all().await.with(vec![other.all().await]));
+        assert_eq!(other.try_some(9).map(|free| free.len()), Some(2));
     }
 }

@@ -36,6 +36,7 @@ use crate::{
     settlement::SharedBudget,
     settler::{Lane, Settler},
     slots::Slots,
+    solitude::Solitude,
     store::Store,
     sweeper::Sweeper,
     telemetry::metrics::JobMeters,
@@ -45,6 +46,7 @@ use crate::{
 /// How jobs of one queue are let in and taken back, shared by the queue's roles.
 struct Ways {
     slots: Slots,
+    solitude: Solitude,
     gate: Arc<Gate>,
     cancellations: Arc<Cancellations>,
     reporter: Arc<Reporter>,
@@ -64,13 +66,15 @@ impl Engine {
         let policies = first_policies(store, &self.connection, &self.options.keys).await?;
         let mut registered = Vec::new();
         let mut sampled: BTreeMap<QueueName, Vec<PartitionKeys>> = BTreeMap::new();
-        for queue in self.options.queues.clone() {
-            let slots = Slots::new(queue.concurrency);
+        let slots: Vec<Slots> = self.options.queues.iter().map(|queue| Slots::new(queue.concurrency)).collect();
+        let solitude = Solitude::new(slots.clone());
+        for (queue, slots) in self.options.queues.clone().into_iter().zip(slots) {
             let gate = Arc::new(Gate::new(slots.clone(), queue.concurrency));
             gate.obey(&policies.get(&queue.name).cloned().unwrap_or_default());
             let ways = Ways {
                 reporter: Arc::clone(&reporter),
                 slots,
+                solitude: solitude.clone(),
                 gate: Arc::clone(&gate),
                 cancellations: Arc::clone(&cancellations),
             };
@@ -200,6 +204,7 @@ impl Engine {
         let runner = Arc::new(Runner {
             context: Arc::clone(context),
             slots: ways.slots.clone(),
+            solitude: ways.solitude.clone(),
             gate: Arc::clone(&ways.gate),
             cancellations: Arc::clone(&ways.cancellations),
             settler: sender,

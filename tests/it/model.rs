@@ -74,6 +74,13 @@ fn a_worker_that_came_back_and_trusts_its_own_heart_is_caught() {
 }
 
 #[test]
+fn a_note_that_a_worker_makes_about_what_it_has_lost_is_caught() {
+    let broken =
+        explore(Service::NotesForOthers, State::new(&[Memory], 3, 0)).expect_err("an innocent job is given up");
+    assert_eq!(broken.property, Property::ConvictsOnEvidence, "{}", broken.trace);
+}
+
+#[test]
 fn a_claim_from_a_healthy_worker_is_caught() {
     assert_eq!(caught(Service::ClaimsFromTheLiving, &[Memory]).property, Property::ClaimsFromTheDead);
 }

@@ -53,7 +53,7 @@ enum Step {
     Take { by: usize, limit: usize },
     Settle { by: usize, verdicts: Vec<(prop::sample::Index, Verdict)> },
     HandBack { by: usize, which: prop::sample::Index },
-    BeginAlone { which: prop::sample::Index },
+    Note { by: usize, which: prop::sample::Index, alone: bool },
     Crash { who: usize },
     Beat { who: usize },
     Reclaim { by: usize },
@@ -83,7 +83,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (who(), 1..4_usize).prop_map(|(by, limit)| Step::Take { by, limit }),
         4 => (who(), verdicts).prop_map(|(by, verdicts)| Step::Settle { by, verdicts }),
         2 => (who(), which()).prop_map(|(by, which)| Step::HandBack { by, which }),
-        1 => which().prop_map(|which| Step::BeginAlone { which }),
+        2 => (who(), which(), any::<bool>()).prop_map(|(by, which, alone)| Step::Note { by, which, alone }),
         2 => who().prop_map(|who| Step::Crash { who }),
         1 => who().prop_map(|who| Step::Beat { who }),
         3 => who().prop_map(|by| Step::Reclaim { by }),
@@ -231,7 +231,7 @@ impl Corner {
             Step::Take { by, limit } => self.take(CONSUMERS[*by], *limit).await,
             Step::Settle { by, verdicts } => self.settle(CONSUMERS[*by], verdicts).await,
             Step::HandBack { by, which } => self.hand_back(CONSUMERS[*by], *which).await,
-            Step::BeginAlone { which } => self.begin_alone(*which).await,
+            Step::Note { by, which, alone } => self.note(CONSUMERS[*by], *which, *alone).await,
             Step::Crash { who } => {
                 self.partition.stop_beating(CONSUMERS[*who]).await.unwrap();
                 self.reference.beating[*who] = false;
@@ -346,17 +346,26 @@ impl Corner {
         }
     }
 
-    async fn begin_alone(&mut self, which: prop::sample::Index) {
-        let running: Vec<&String> = self.seen.entries.keys().collect();
-        if running.is_empty() {
+    /// A suspected entry begins to run alone, or does so no more.
+    async fn note(&mut self, by: &str, which: prop::sample::Index, alone: bool) {
+        if self.reference.deliveries.is_empty() {
             return;
         }
-        let name = (*which.get(&running)).clone();
-        let (lane, entry) = name.split_once(':').unwrap();
-        let entry = engine::broker::EntryId(Bytes::from(entry.to_owned()));
-        let held = Held { priority: Priority::from_lane(lane.parse().unwrap()), entry };
-        self.partition.begin_alone(&held).await.unwrap();
-        *self.reference.noted.entry(name).or_default() += 1;
+        let (id, held) = which.get(&self.reference.deliveries).clone();
+        let owned = self.reference.owner(id, &held, &self.seen) == Some(by);
+        let noted = self.reference.noted.get(&held_name(&held)).copied().unwrap_or_default();
+        let n_before = if alone { noted % 1_000 } else { (noted % 1_000).saturating_sub(1) };
+        let known = Deaths { in_company: noted / 1_000, alone: n_before };
+        let told = if alone {
+            self.partition.begin_alone(by, &held, known).await
+        } else {
+            self.partition.forget_alone(by, &held, known).await
+        };
+        assert_eq!(told.unwrap(), owned);
+        if owned {
+            let n_alone = known.alone + u32::from(alone);
+            self.reference.noted.insert(held_name(&held), 1_000 * known.in_company + n_alone);
+        }
     }
 
     /// All that nobody holds whose heart beats, and nothing else.

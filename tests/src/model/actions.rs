@@ -6,7 +6,8 @@
 //! | `Add`, `Confirm` | the journaling client adds to Dragonfly, then commits its row |
 //! | `Take` | `take.lua`; with the reply lost on the way: `MissTake` |
 //! | `Look` | the executor asks `job_results` for a delivery that was claimed or relayed (`src/executor.rs`), then admits it |
-//! | `BeginAlone`, `Acquit` | HINCRBY in `crashes` (`broker/suspects.rs`) before and after a suspected job's handler |
+//! | `BeginAlone`, `Acquit` | `suspects.lua` before and after a suspected job's handler |
+//! | `Share` | the same while the handler runs: after one death a job is alone for a short while (`src/runner.rs`) |
 //! | `Say` | the handler ends; the retry policy makes a verdict of it |
 //! | `Ask` | the settler finds out what is still ours (`settler/commit.rs`): by the heart, else by `strays.lua` |
 //! | `Commit` | one transaction: result and its rows, or dead letter; the journal's row goes with it (`settler/commit.rs`) |
@@ -40,6 +41,7 @@ pub enum Action {
     MissTake { worker: usize, job: usize, entry: u8 },
     Look { worker: usize },
     BeginAlone { worker: usize },
+    Share { worker: usize },
     Say { worker: usize, succeeds: bool },
     Acquit { worker: usize },
     Ask { worker: usize },
@@ -85,7 +87,8 @@ impl Action {
             Self::Take { job, .. } | Self::MissTake { job, .. } => Some(job),
             Self::Claim { job, .. } | Self::HandBack { job, .. } => Some(job),
             Self::Notice | Self::LoseMemory => None,
-            Self::Look { worker } | Self::BeginAlone { worker } | Self::Say { worker, .. } => in_hand(state, worker),
+            Self::Look { worker } | Self::BeginAlone { worker } | Self::Share { worker } => in_hand(state, worker),
+            Self::Say { worker, .. } => in_hand(state, worker),
             Self::Acquit { worker } | Self::Ask { worker } | Self::Commit { worker } => in_hand(state, worker),
             Self::Settle { worker } | Self::Beat { worker } | Self::Crash { worker } => in_hand(state, worker),
             Self::Pause { worker } | Self::Return { worker } => in_hand(state, worker),
@@ -96,7 +99,9 @@ impl Action {
         match self {
             Self::Take { worker, .. } | Self::MissTake { worker, .. } | Self::Claim { worker, .. } => Some(worker),
             Self::HandBack { worker, .. } | Self::Look { worker } | Self::BeginAlone { worker } => Some(worker),
-            Self::Say { worker, .. } | Self::Acquit { worker } | Self::Ask { worker } => Some(worker),
+            Self::Share { worker } | Self::Say { worker, .. } | Self::Acquit { worker } | Self::Ask { worker } => {
+                Some(worker)
+            }
             Self::Commit { worker } | Self::Settle { worker } | Self::Beat { worker } => Some(worker),
             Self::Crash { worker } | Self::Pause { worker } | Self::Return { worker } => Some(worker),
             _ => None,
@@ -210,7 +215,13 @@ fn of_hand(state: &State, worker: usize, delivery: &Delivery, into: &mut Vec<Act
     match delivery.step {
         Step::Look => into.push(Action::Look { worker }),
         Step::Run if delivery.n_deaths() > 1 => into.push(Action::BeginAlone { worker }),
-        Step::Run | Step::Alone => {
+        Step::Run | Step::Alone | Step::Shared => {
+            // After one death either: its turn comes in time or does not; its patience ends before its handler or does not.
+            match delivery.step {
+                Step::Run if delivery.n_deaths() == 1 => into.push(Action::BeginAlone { worker }),
+                Step::Alone if delivery.n_deaths() == 1 => into.push(Action::Share { worker }),
+                _ => {}
+            }
             into.push(Action::Say { worker, succeeds: true });
             if state.n_failures > 0 {
                 into.push(Action::Say { worker, succeeds: false });

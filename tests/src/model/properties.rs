@@ -24,6 +24,8 @@ pub enum Property {
     AsksWhenLate,
     /// 6. Nothing is claimed from a worker whose heart beats.
     ClaimsFromTheDead,
+    /// 14. A job is given up for its workers' deaths only when one of them died while it ran alone.
+    ConvictsOnEvidence,
     /// When nothing more goes wrong, every accepted job is done or dead in the end, and nothing is left over.
     SettlesAll,
 }
@@ -93,6 +95,11 @@ pub fn broken_by(before: &State, action: Action, after: &State) -> Option<Proper
             let delivery = before.workers[worker].hand?;
             let taken_away = before.job(&delivery).entry(delivery.entry).is_some() && !before.owns(worker, &delivery);
             (taken_away && after.workers[worker].hand.is_some()).then_some(Property::AsksWhenLate)
+        }
+        Action::Look { worker } => {
+            let delivery = after.workers[worker].hand?;
+            let without = before.job(&delivery).entry(delivery.entry).is_some_and(|entry| !entry.died_alone);
+            (delivery.step == Step::Told(Verdict::Dead) && without).then_some(Property::ConvictsOnEvidence)
         }
         Action::Claim { job, entry, .. } => {
             let Place::Pending(Owner::Worker(owner)) = before.jobs[job].entry(entry)?.place else { return None };

@@ -24,6 +24,8 @@ pub enum Service {
     MarksLate,
     /// A failure is buried as a dead letter although another delivery has committed a result.
     BuriesTheDone,
+    /// `suspects.lua` does not look who owns the entry.
+    NotesForOthers,
     /// A first delivery that commits late leaves the dead letter in Postgres that another has written meanwhile.
     LeavesTheBuried,
 }
@@ -96,7 +98,7 @@ impl Service {
             Action::Ask { worker } => self.ask(&mut next, worker)?,
             Action::Commit { worker } => self.commit(&mut next, worker)?,
             Action::Settle { worker } => self.settle(&mut next, worker)?,
-            _ => run(&mut next, action)?,
+            _ => self.run(&mut next, action)?,
         }
         Some(next)
     }
@@ -104,6 +106,8 @@ impl Service {
     /// `reclaim.lua`: never what somebody holds whose heart beats.
     fn claim(self, next: &mut State, worker: usize, job: usize, id: u8) -> Option<()> {
         let workers = next.workers;
+        let is_noted =
+            |delivery: &Delivery| (usize::from(delivery.job), delivery.entry, delivery.is_noted()) == (job, id, true);
         let entry = next.jobs[job].entry_mut(id)?;
         let Place::Pending(owner) = entry.place else { return None };
         if let Owner::Worker(owner) = owner
@@ -111,6 +115,9 @@ impl Service {
             && self != Self::ClaimsFromTheLiving
         {
             return None;
+        }
+        if let Owner::Worker(owner) = owner {
+            entry.died_alone |= workers[usize::from(owner)].hand.as_ref().is_some_and(is_noted);
         }
         if owner != Owner::Released && entry.n_alone == 0 {
             // More makes no difference, and would never end: two silent workers can claim from each other for ever.
@@ -190,6 +197,58 @@ impl Service {
         }
         Some(())
     }
+
+    /// The executor's and the runner's steps with what is in hand.
+    fn run(self, next: &mut State, action: Action) -> Option<()> {
+        let (Action::Look { worker }
+        | Action::BeginAlone { worker }
+        | Action::Share { worker }
+        | Action::Say { worker, .. }
+        | Action::Acquit { worker }) = action
+        else {
+            return None;
+        };
+        let mut delivery = next.workers[worker].hand?;
+        let has_result = next.job(&delivery).result;
+        delivery.step = match (action, delivery.step) {
+            (Action::Look { .. }, _) if has_result => Step::Told(Verdict::Known),
+            (Action::Look { .. }, _) if delivery.n_alone > 0 && delivery.n_deaths() >= MAX_CRASHES => {
+                Step::Told(Verdict::Dead)
+            }
+            (Action::Look { .. }, _) => Step::Run,
+            (Action::BeginAlone { .. }, _) => {
+                if !self.note(next, worker, &delivery, delivery.n_alone + 1) {
+                    next.workers[worker].hand = None;
+                    return Some(());
+                }
+                Step::Alone
+            }
+            (Action::Say { succeeds, .. }, step) => {
+                let verdict = if succeeds { Verdict::Done } else { after_failure(delivery.n_failed) };
+                if step == Step::Alone { Step::Acquit(verdict) } else { Step::Told(verdict) }
+            }
+            (Action::Share { .. }, _) => {
+                self.note(next, worker, &delivery, delivery.n_alone);
+                Step::Shared
+            }
+            (_, Step::Acquit(verdict)) => {
+                self.note(next, worker, &delivery, delivery.n_alone);
+                Step::Told(verdict)
+            }
+            _ => return None,
+        };
+        next.workers[worker].hand = Some(delivery);
+        Some(())
+    }
+
+    /// `suspects.lua`: nothing for who does not own the entry.
+    fn note(self, next: &mut State, worker: usize, delivery: &Delivery, n_alone: u8) -> bool {
+        let ours = next.owns(worker, delivery) || self == Self::NotesForOthers;
+        if let Some(entry) = next.jobs[usize::from(delivery.job)].entry_mut(delivery.entry).filter(|_| ours) {
+            (entry.n_company, entry.n_alone) = (delivery.n_company, n_alone);
+        }
+        ours
+    }
 }
 
 fn small(job: usize) -> u8 {
@@ -221,44 +280,6 @@ fn take(next: &mut State, worker: usize, job: usize, id: u8) {
         Some(Delivery { job: small(job), entry: id, n_failed, relayed, n_company: 0, n_alone: 0, gap: false, step });
 }
 
-/// The executor's and the runner's steps with what is in hand.
-fn run(next: &mut State, action: Action) -> Option<()> {
-    let (Action::Look { worker }
-    | Action::BeginAlone { worker }
-    | Action::Say { worker, .. }
-    | Action::Acquit { worker }) = action
-    else {
-        return None;
-    };
-    let delivery = next.workers[worker].hand.as_mut()?;
-    let job = &mut next.jobs[usize::from(delivery.job)];
-    delivery.step = match (action, delivery.step) {
-        (Action::Look { .. }, _) if job.result => Step::Told(Verdict::Known),
-        (Action::Look { .. }, _) if delivery.n_alone > 0 && delivery.n_deaths() >= MAX_CRASHES => {
-            Step::Told(Verdict::Dead)
-        }
-        (Action::Look { .. }, _) => Step::Run,
-        (Action::BeginAlone { .. }, _) => {
-            if let Some(entry) = job.entry_mut(delivery.entry) {
-                entry.n_alone += 1;
-            }
-            Step::Alone
-        }
-        (Action::Say { succeeds, .. }, step) => {
-            let verdict = if succeeds { Verdict::Done } else { after_failure(delivery.n_failed) };
-            if step == Step::Alone { Step::Acquit(verdict) } else { Step::Told(verdict) }
-        }
-        (_, Step::Acquit(verdict)) => {
-            if let Some(entry) = job.entry_mut(delivery.entry) {
-                entry.n_alone = entry.n_alone.saturating_sub(1);
-            }
-            Step::Told(verdict)
-        }
-        _ => return None,
-    };
-    Some(())
-}
-
 /// `release.lua`: goes to the consumer that never beats, if it is still ours.
 fn hand_back(next: &mut State, worker: usize, job: usize, id: u8) {
     if next.workers[worker].hand.take().is_some() {
@@ -273,6 +294,12 @@ fn hand_back(next: &mut State, worker: usize, job: usize, id: u8) {
 
 /// The process is gone; another begins under another name.
 fn crash(next: &mut State, worker: usize) {
+    if let Some(delivery) =
+        next.workers[worker].hand.filter(|delivery| delivery.is_noted() && next.owns(worker, delivery))
+        && let Some(entry) = next.jobs[usize::from(delivery.job)].entry_mut(delivery.entry)
+    {
+        entry.died_alone = true;
+    }
     next.workers[worker] = Worker { hand: None, paused: false, silent: false };
     for entry in next.jobs.iter_mut().flat_map(|job| job.entries.iter_mut().flatten()) {
         if entry.place == Place::Pending(Owner::worker(worker)) {

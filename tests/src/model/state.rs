@@ -74,6 +74,8 @@ pub struct Entry {
     pub n_company: u8,
     /// How often it began to run alone and did not end, as `crashes` notes it.
     pub n_alone: u8,
+    /// Its worker died, or its lease ran out, while it ran alone: what the note should mean.
+    pub died_alone: bool,
 }
 
 /// One job everywhere.
@@ -125,6 +127,8 @@ pub enum Step {
     Run,
     /// Runs alone.
     Alone,
+    /// Ran alone, and lets others run beside it now.
+    Shared,
     /// Its handler came back, it is to be acquitted.
     Acquit(Verdict),
     /// With the settler.
@@ -157,6 +161,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether it runs alone and `crashes` says so.
+    pub fn is_noted(&self) -> bool {
+        matches!(self.step, Step::Alone | Step::Acquit(_))
+    }
+
     /// How often a worker died that held it.
     pub fn n_deaths(&self) -> u8 {
         self.n_company + self.n_alone
@@ -230,6 +239,12 @@ impl State {
     }
 }
 
+impl Entry {
+    fn new(id: u8, place: Place, (n_failed, relayed): (u8, bool)) -> Self {
+        Self { id, place, n_failed, relayed, n_company: 0, n_alone: 0, died_alone: false }
+    }
+}
+
 impl Owner {
     /// The worker of this number.
     pub fn worker(number: usize) -> Self {
@@ -251,14 +266,13 @@ impl Job {
     /// XADD: a new entry under a new id.
     pub fn add(&mut self, n_failed: u8, relayed: bool) {
         self.last_id += 1;
-        let entry = Entry { id: self.last_id, place: Place::Ready, n_failed, relayed, n_company: 0, n_alone: 0 };
-        self.put(entry);
+        self.put(Entry::new(self.last_id, Place::Ready, (n_failed, relayed)));
     }
 
     /// ZADD and HSET: the same job waits once, the last envelope counts.
     pub fn delay(&mut self, n_failed: u8, relayed: bool) {
         self.remove(0);
-        self.put(Entry { id: 0, place: Place::Later, n_failed, relayed, n_company: 0, n_alone: 0 });
+        self.put(Entry::new(0, Place::Later, (n_failed, relayed)));
     }
 
     /// XACK and XDEL, or ZREM and HDEL.
