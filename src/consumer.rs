@@ -4,7 +4,10 @@
 //! gone is created again; while the queue is paused nothing is taken, and what a read caught meanwhile goes
 //! back. Never holds a slot while it waits for jobs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Entry, Held, MAX_PER_SCRIPT, Taken},
@@ -46,8 +49,9 @@ impl<C: Send + Sync + 'static> Consumer<C> {
         if self.gate.is_closed() {
             return Ok(()); // it was closed while we waited for a slot
         }
+        let reading = self.holding.reading();
         let Taken::Jobs(ready) = self.holding.partition.take(&self.worker, slots.len()).await? else {
-            drop(slots);
+            drop((slots, reading));
             shutdown.run_until_stopped(tokio::time::sleep(PAUSED)).await;
             return Ok(());
         };
@@ -64,10 +68,11 @@ impl<C: Send + Sync + 'static> Consumer<C> {
             }
             return Ok(());
         }
-        drop(slots);
+        drop((slots, reading));
         if shutdown.is_stopping() {
             return Ok(());
         }
+        let _reading = self.holding.reading();
         let caught = self.holding.partition.wait(&self.worker).await?;
         if self.gate.is_closed() {
             return self.hand_back(caught).await;
@@ -100,6 +105,9 @@ impl<C: Send + Sync + 'static> Consumer<C> {
 
     async fn recover(&self, error: &BrokerError, shutdown: &Shutdown) {
         metrics::role_failed("consumer");
+        if error.kind() == BrokerErrorKind::Unreachable {
+            self.holding.doubt(Instant::now());
+        }
         tracing::warn!(%error, queue = %self.holding.partition.queue, partition = %self.holding.partition.tag, "could not read jobs; trying again");
         if error.kind() == BrokerErrorKind::NoGroup && self.holding.partition.create_groups().await.is_ok() {
             return;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::broker::{Held, Partition};
+use crate::broker::{Held, Partition, Stray};
 
 /// One partition in this worker's hands, shared by its roles.
 pub(crate) struct Holding {
@@ -16,6 +16,7 @@ pub(crate) struct Holding {
     /// With each delivery, how many gaps the heart had had when it came.
     in_hand: Mutex<HashMap<Held, u64>>,
     beats: Mutex<Beats>,
+    reads: Mutex<Reads>,
     nudged: Notify,
 }
 
@@ -23,7 +24,13 @@ const NOT_POISONED: &str = "no code panics while it holds this lock";
 
 impl Holding {
     pub(crate) fn new(partition: Partition) -> Self {
-        Self { partition, in_hand: Mutex::default(), beats: Mutex::default(), nudged: Notify::new() }
+        Self {
+            partition,
+            in_hand: Mutex::default(),
+            beats: Mutex::default(),
+            reads: Mutex::default(),
+            nudged: Notify::new(),
+        }
     }
 
     /// A delivery arrived; false when it was in hand already.
@@ -43,8 +50,29 @@ impl Holding {
         self.in_hand.lock().expect(NOT_POISONED).remove(held);
     }
 
-    pub(crate) fn has(&self, held: &Held) -> bool {
-        self.in_hand.lock().expect(NOT_POISONED).contains_key(held)
+    /// The consumer begins to read, one read at a time; what it brings is received before the answer is dropped.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        self.reads.lock().expect(NOT_POISONED).since = Some(Instant::now());
+        Reading(self)
+    }
+
+    /// A read failed because the server could not be reached: it may hand deliveries to us all the same, now or when the
+    /// network heals, and nobody hears of it.
+    pub(crate) fn doubt(&self, now: Instant) {
+        self.reads.lock().expect(NOT_POISONED).failed = Some(now);
+    }
+
+    /// Whether a read failed less than a lease ago.
+    pub(crate) fn is_doubtful(&self, now: Instant, lease: Duration) -> bool {
+        self.reads.lock().expect(NOT_POISONED).are_doubtful(now, lease)
+    }
+
+    /// Whether the reply that brought a delivery to us is lost: nobody here has it, and no read is under way that could
+    /// bring it. Asked when the server's answer is there.
+    pub(crate) fn lost(&self, stray: &Stray, now: Instant) -> bool {
+        // In this order: a read that ends in between has put into hand what it brought.
+        self.reads.lock().expect(NOT_POISONED).cannot_bring(stray.idle, now)
+            && !self.in_hand.lock().expect(NOT_POISONED).contains_key(&stray.held)
     }
 
     /// A job has become the earliest of those that wait here.
@@ -67,6 +95,35 @@ impl Holding {
     pub(crate) fn is_fresh(&self, held: &Held, now: Instant, lease: Duration) -> bool {
         let came_after = self.in_hand.lock().expect(NOT_POISONED).get(held).copied();
         came_after.is_some_and(|n_gaps| self.beats.lock().expect(NOT_POISONED).is_unbroken_since(n_gaps, now, lease))
+    }
+}
+
+/// A read under way.
+pub(crate) struct Reading<'a>(&'a Holding);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.reads.lock().expect(NOT_POISONED).since = None;
+    }
+}
+
+/// Whether the server may believe that we have what we never got.
+#[derive(Default)]
+struct Reads {
+    /// When the one under way began.
+    since: Option<Instant>,
+    /// When the last one failed.
+    failed: Option<Instant>,
+}
+
+impl Reads {
+    fn are_doubtful(&self, now: Instant, lease: Duration) -> bool {
+        self.failed.is_some_and(|failed| now.duration_since(failed) < lease)
+    }
+
+    /// What has been held for longer than the read is under way was handed out before it.
+    fn cannot_bring(&self, idle: Duration, now: Instant) -> bool {
+        self.since.is_none_or(|since| idle > now.duration_since(since))
     }
 }
 
@@ -122,6 +179,28 @@ mod tests {
         let now = start + Duration::from_millis(5_100);
         assert!(!beats.is_unbroken_since(0, now, LEASE), "it may have been claimed while nothing was heard");
         assert!(beats.is_unbroken_since(1, now, LEASE), "what came afterwards cannot have been");
+    }
+
+    #[test]
+    fn doubt_lasts_a_lease_after_the_last_read_that_failed() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut reads = Reads::default();
+        assert!(!reads.are_doubtful(start, LEASE));
+        reads.failed = Some(start);
+        reads.failed = Some(at(1_000));
+        assert!(reads.are_doubtful(at(3_900), LEASE));
+        assert!(!reads.are_doubtful(at(4_000), LEASE));
+    }
+
+    #[test]
+    fn what_a_read_under_way_may_bring_is_not_lost() {
+        let start = Instant::now();
+        let reads = Reads { since: Some(start), failed: None };
+        let now = start + Duration::from_millis(1_500);
+        assert!(!reads.cannot_bring(Duration::from_millis(1_500), now), "it may have been handed out at its beginning");
+        assert!(reads.cannot_bring(Duration::from_millis(1_501), now));
+        assert!(Reads::default().cannot_bring(Duration::ZERO, now), "none is under way");
     }
 
     #[test]

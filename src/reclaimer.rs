@@ -2,14 +2,15 @@
 //!
 //! Promise: when a worker's heart has been still for the lease, everything it held runs elsewhere within
 //! about a second; what a leaving worker hands back is claimed as soon as it says goodbye. Never touches
-//! the entries of a consumer whose heart still beats, nor anything while the queue is paused.
+//! the entries of a consumer whose heart still beats, nor anything while the queue is paused. Deliveries to us whose reply
+//! was lost are handed back, soon where a read failed lately.
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    broker::{BrokerError, BrokerErrorKind, MAX_PER_SCRIPT},
+    broker::{BrokerError, BrokerErrorKind, Held, MAX_PER_SCRIPT},
     executor::{Executor, Origin},
     gate::Gate,
     holding::Holding,
@@ -19,6 +20,9 @@ use crate::{
 };
 
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How old a delivery is that nobody here knows before its reply counts as lost, while there is doubt.
+const DOUBTFUL: Duration = Duration::from_secs(1);
 
 /// Reclaims in one partition.
 pub(crate) struct Reclaimer<C> {
@@ -39,17 +43,20 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut strays_due = Instant::now() + self.lease;
         while shutdown.run_until_stopped(self.pause()).await.is_some() {
+            let doubtful = self.holding.is_doubtful(Instant::now().into_std(), self.lease);
+            if doubtful || Instant::now() >= strays_due {
+                // Often enough that a lost reply costs little more than the lease by which it shows.
+                strays_due = Instant::now() + self.lease / 5;
+                let idle = if doubtful { DOUBTFUL.min(self.lease) } else { self.lease };
+                if let Err(error) = self.release_strays(idle).await {
+                    self.recover(&error).await;
+                }
+            }
+            // After the strays: what was just handed back is claimed at once.
             if !self.gate.is_closed()
                 && let Err(error) = self.reclaim(&shutdown).await
             {
                 self.recover(&error).await;
-            }
-            if Instant::now() >= strays_due {
-                // Often enough that a lost reply costs little more than the lease by which it shows.
-                strays_due = Instant::now() + self.lease / 5;
-                if let Err(error) = self.release_strays().await {
-                    self.recover(&error).await;
-                }
             }
         }
     }
@@ -91,9 +98,16 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     }
 
     /// Deliveries whose reply was lost on the way are ours and nobody works on them: anyone may claim them.
-    async fn release_strays(&self) -> Result<(), BrokerError> {
-        let mut strays = self.holding.partition.strays(&self.worker, self.lease).await?;
-        strays.retain(|held| !self.holding.has(held));
+    ///
+    /// None of them can be on its way to us still. Two roles read: the consumer, whose read under way brings nothing that
+    /// was handed out before it began; and this one, which does one thing after the other and whose failed claims are given
+    /// up by the connection too: a late reply is dropped there. What remains is a hand-back that the network holds up until
+    /// we have claimed the same job again: then two run it, and one of them commits.
+    async fn release_strays(&self, idle: Duration) -> Result<(), BrokerError> {
+        let strays = self.holding.partition.strays(&self.worker, idle).await?;
+        let now = Instant::now().into_std();
+        let lost = strays.into_iter().filter(|stray| self.holding.lost(stray, now));
+        let strays: Vec<Held> = lost.map(|stray| stray.held).collect();
         if strays.is_empty() {
             return Ok(());
         }
@@ -103,6 +117,9 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
 
     async fn recover(&self, error: &BrokerError) {
         metrics::role_failed("reclaimer");
+        if error.kind() == BrokerErrorKind::Unreachable {
+            self.holding.doubt(Instant::now().into_std());
+        }
         tracing::warn!(%error, partition = %self.holding.partition.tag, "could not look for abandoned jobs; trying again");
         if error.kind() == BrokerErrorKind::NoGroup {
             drop(self.holding.partition.create_groups().await); // the next look says if that failed

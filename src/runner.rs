@@ -32,8 +32,12 @@ use crate::{
     telemetry::metrics,
 };
 
-/// How long after its claim a job that saw one worker die waits for its turn to be alone, and how long it may stay so.
+/// How long after its claim a job that saw one worker die waits for its turn to be alone.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long its turn is: what kills later than that is not told from a worker that is killed from outside. The longer, the
+/// more often a job is convicted that ran alone by chance at the moment of such a kill.
+const TURN: Duration = Duration::from_millis(25);
 
 /// The pause before the server is asked again to take a note back.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -81,8 +85,8 @@ impl<C: Send + Sync + 'static> Runner<C> {
         }
     }
 
-    /// Runs one job that saw one worker die: alone in this worker until its patience ends, from then on in company. What kills
-    /// at once is convicted so, without a third worker. Gives the job back, with a slot, when its turn did not come in time.
+    /// Runs one job that saw one worker die: alone in this worker for a moment, then in company. What kills at once is
+    /// convicted so, without a third worker. Gives the job back, with a slot, when its turn did not come in time.
     pub(crate) async fn run_in_turn(&self, mut ready: Ready<C>, patience: Instant) -> Option<Ready<C>> {
         drop(ready.slot.take());
         let turn = self.solitude.alone_or_one(&self.slots, tokio::time::sleep_until(patience));
@@ -96,7 +100,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             return Some(ready);
         }
         let ready = self.noted(ready).await?;
-        self.run_jobs(vec![ready], Some(patience)).await;
+        self.run_jobs(vec![ready], Some(Instant::now() + TURN)).await;
         None
     }
 

@@ -59,6 +59,7 @@ pub use self::{
     replicas::Writes,
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
+    strays::Stray,
     submit::Submitter,
     take::Taken,
     version::ServerVersion,

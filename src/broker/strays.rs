@@ -14,12 +14,21 @@ use crate::{job::Priority, keys::GROUP};
 
 static STRAYS: Script = Script::new("strays", include_str!("strays.lua"));
 
+/// A delivery that the server believes a consumer holds.
+#[derive(Clone, Debug)]
+pub struct Stray {
+    /// Which.
+    pub held: Held,
+    /// For how long it has held it already.
+    pub idle: Duration,
+}
+
 impl Partition {
     /// Everything that the server believes `consumer` has held for at least `idle`.
     ///
     /// # Errors
     /// When the server cannot be asked, or `NoGroup`.
-    pub async fn strays(&self, consumer: &str, idle: Duration) -> Result<Vec<Held>, BrokerError> {
+    pub async fn strays(&self, consumer: &str, idle: Duration) -> Result<Vec<Stray>, BrokerError> {
         let mut all = Vec::new();
         let mut from = ["-", "-", "-"].map(str::to_owned);
         while from.iter().any(|id| !id.is_empty()) {
@@ -27,7 +36,7 @@ impl Partition {
             let mut args = [GROUP, consumer, &idle_ms].map(text).to_vec();
             args.extend(from.iter().map(text));
             let listed = STRAYS.run(&self.commands, &self.lane_keys(), args).await?;
-            let page: Vec<Held> = reply::array(&listed).iter().filter_map(held).collect();
+            let page: Vec<Stray> = reply::array(&listed).iter().filter_map(stray).collect();
             from = Priority::ALL.map(|lane| next_page(&page, lane));
             all.extend(page);
         }
@@ -35,15 +44,16 @@ impl Partition {
     }
 }
 
-fn held(value: &fred::types::Value) -> Option<Held> {
-    let [lane, id] = reply::array(value) else { return None };
+fn stray(value: &fred::types::Value) -> Option<Stray> {
+    let [lane, id, idle_ms] = reply::array(value) else { return None };
     let lane = u8::try_from(reply::integer(lane)?).ok()?;
-    Some(Held { priority: Priority::from_lane(lane), entry: EntryId(reply::bytes(id)?) })
+    let held = Held { priority: Priority::from_lane(lane), entry: EntryId(reply::bytes(id)?) };
+    Some(Stray { held, idle: Duration::from_millis(u64::try_from(reply::integer(idle_ms)?).unwrap_or_default()) })
 }
 
 /// Where a lane's next page begins: after the last id of a full page, nowhere after the last page.
-fn next_page(page: &[Held], lane: Priority) -> String {
-    let of_lane: Vec<&Held> = page.iter().filter(|held| held.priority == lane).collect();
+fn next_page(page: &[Stray], lane: Priority) -> String {
+    let of_lane: Vec<&Held> = page.iter().map(|stray| &stray.held).filter(|held| held.priority == lane).collect();
     match of_lane.last() {
         Some(last) if of_lane.len() >= MAX_PER_SCRIPT => after(&last.entry),
         _ => String::new(),

@@ -72,7 +72,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
     async fn ask_owned(&self, holding: &crate::holding::Holding) -> Option<Vec<crate::broker::Held>> {
         for n_failures in 0.. {
             match holding.partition.strays(&self.context.consumer, Duration::ZERO).await {
-                Ok(held) => return Some(held),
+                Ok(held) => return Some(held.into_iter().map(|stray| stray.held).collect()),
                 Err(error) if error.kind() == crate::broker::BrokerErrorKind::Unreachable => {
                     metrics::role_failed("settler");
                     self.shutdown.run_until_expired(tokio::time::sleep(pause(n_failures))).await?;

@@ -209,7 +209,7 @@ pub const SCENARIOS: &[Scenario] = &[
         Shared,
         NEVER,
         networks::fleet_from_broker,
-        "no worker can hear the server; no job waits longer than that plus the lease and five seconds"
+        "no worker can hear the server; no job waits longer than that plus five seconds"
     ),
     scenario!(
         JOURNALED,

@@ -33,8 +33,7 @@ pub(in super::super) async fn fleet_from_broker(stage: &mut Stage) -> anyhow::Re
     stage.fleet.members.iter().for_each(|member| member.broker.heal());
     let at = now();
     stage.finish(load).await?;
-    // Deliveries whose replies were lost on the way show when they are a lease old.
-    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(stage.size.lease + BEYOND)).into())
+    Ok(Play::new(at, Affected::WaitingAt(at), Limit::All(BEYOND)).into())
 }
 
 pub(in super::super) async fn fleet_from_postgres(stage: &mut Stage) -> anyhow::Result<Ending> {
@@ -79,7 +78,7 @@ pub(in super::super) async fn snipped(stage: &mut Stage) -> anyhow::Result<Endin
     }
     let (at, answers) = (now(), Arc::clone(&stage.answers));
     stage.finish(load).await?;
-    let play = Play::new(at, Affected::WaitingAt(at), Limit::All(stage.size.lease + BEYOND));
+    let play = Play::new(at, Affected::WaitingAt(at), Limit::All(BEYOND));
     Ok(play
         .check(move |_| match answers.n_unknown() {
             0 => Err("no submission was left without an answer: this proves nothing".to_owned()),

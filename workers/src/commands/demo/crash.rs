@@ -141,7 +141,7 @@ async fn held(partitions: &[Partition], worker: &str) -> anyhow::Result<HashMap<
 
 async fn held_in(partition: &Partition, worker: &str) -> anyhow::Result<Vec<(JobId, String)>> {
     let held = partition.strays(worker, Duration::ZERO).await?;
-    let entries = futures::future::try_join_all(held.iter().map(|held| partition.peek(held))).await?;
+    let entries = futures::future::try_join_all(held.iter().map(|stray| partition.peek(&stray.held))).await?;
     let jobs = entries.into_iter().flatten().filter_map(|entry| {
         let fallback = || entry.derived_job_id(partition.keys.lane(entry.priority));
         match Envelope::read(entry.job.as_ref()?, fallback) {
