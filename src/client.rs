@@ -192,7 +192,7 @@ impl Client {
     /// # Errors
     /// As [`Client::submit`].
     pub async fn submit_bytes(&self, queue: &QueueName, bytes: Bytes) -> Result<(), SubmitError> {
-        let tag = choose(&self.queues().await?, queue, 0);
+        let tag = choose(&self.queues().await?, queue, None, 0);
         self.submitter.add(&self.options.keys.partition(&tag), crate::job::Priority::Normal, bytes).await?;
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Takes deliveries in: admits them, looks for a result that an earlier delivery left, has them run.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use crate::{
     admission::{Admitted, Limits, admit},
@@ -14,7 +14,7 @@ use crate::{
     job::Kind,
     registry::Registry,
     retry::RetryTable,
-    runner::{PATIENCE, Ready, Runner},
+    runner::{Ready, Runner},
     settlement::{Delivery, Settlement, Suspicion, Verdict},
     slots::Slot,
     store::{Store, StoredResult},
@@ -64,7 +64,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
     }
 
     async fn process(&self, holding: Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
-        let patience = Instant::now() + PATIENCE;
+        let claimed = Instant::now();
         let (delivery, admitted) = admit(&holding, entry, &self.registry, (&self.limits, self.runner.clock.now_ms()));
         // The journal's relay, or a server restored from a snapshot, may bring a job that is settled already.
         if origin == Origin::Reclaimed || delivery.envelope.options.journaled {
@@ -77,18 +77,19 @@ impl<C: Send + Sync + 'static> Executor<C> {
         match admitted {
             Admitted::Settle(verdict) => self.settle(delivery, verdict).await,
             Admitted::Run(handler, payload) => {
-                self.start_one(Ready { delivery, handler, payload, slot: Some(slot) }, patience).await
+                self.start_one(Ready { delivery, handler, payload, slot: Some(slot) }, claimed).await
             }
         }
     }
 
-    async fn start_one(&self, ready: Ready<C>, patience: Instant) {
+    async fn start_one(&self, ready: Ready<C>, claimed: Instant) {
         let ready = match ready.delivery.suspicion() {
             Suspicion::None => ready,
-            Suspicion::Slight => match self.runner.run_in_turn(ready, patience).await {
-                Some(ready) => ready,
-                None => return,
-            },
+            Suspicion::Slight => {
+                let patience = ready.delivery.holding.patience(claimed).into();
+                let Some(ready) = self.runner.run_in_turn(ready, patience).await else { return };
+                ready
+            }
             Suspicion::Grave => return self.runner.run_alone(ready).await,
         };
         match self.batches.get(&ready.delivery.envelope.kind) {

@@ -181,33 +181,31 @@ pub(crate) trait Handler<C>: Send + Sync {
 pub(crate) struct Single<J>(KindSpec, PhantomData<fn() -> J>);
 pub(crate) struct Batched<J>(KindSpec, PhantomData<fn() -> J>);
 
+impl KindSpec {
+    /// Of a kind with this payload and output.
+    fn of<J: JsonSchema, O: Output>(
+        (kind, queue): (&'static str, QueueName),
+        timeout: Duration,
+        retry: RetryTable,
+        batch: Option<(usize, Duration)>,
+    ) -> Self {
+        let (payload, output) = (schema_for!(J), schema_for!(O));
+        Self { kind: Kind::from_static(kind), queue, timeout, retry, batch, payload, output }
+    }
+}
+
 impl<J: Job> Single<J> {
     pub(crate) fn new() -> Self {
-        let spec = KindSpec {
-            kind: Kind::from_static(J::KIND),
-            queue: J::QUEUE,
-            timeout: J::TIMEOUT,
-            retry: RetryTable { usual: J::RETRY, by_class: J::RETRIES },
-            batch: None,
-            payload: schema_for!(J),
-            output: schema_for!(J::Output),
-        };
-        Self(spec, PhantomData)
+        let retry = RetryTable { usual: J::RETRY, by_class: J::RETRIES };
+        Self(KindSpec::of::<J, J::Output>((J::KIND, J::QUEUE), J::TIMEOUT, retry, None), PhantomData)
     }
 }
 
 impl<J: BatchJob> Batched<J> {
     pub(crate) fn new() -> Self {
-        let spec = KindSpec {
-            kind: Kind::from_static(J::KIND),
-            queue: J::QUEUE,
-            timeout: J::TIMEOUT,
-            retry: RetryTable { usual: J::RETRY, by_class: J::RETRIES },
-            batch: Some((J::MAX_BATCH, J::LINGER)),
-            payload: schema_for!(J),
-            output: schema_for!(J::Output),
-        };
-        Self(spec, PhantomData)
+        let retry = RetryTable { usual: J::RETRY, by_class: J::RETRIES };
+        let batch = Some((J::MAX_BATCH, J::LINGER));
+        Self(KindSpec::of::<J, J::Output>((J::KIND, J::QUEUE), J::TIMEOUT, retry, batch), PhantomData)
     }
 }
 

@@ -17,8 +17,15 @@ pub(crate) struct Holding {
     in_hand: Mutex<HashMap<Held, u64>>,
     beats: Mutex<Beats>,
     reads: Mutex<Reads>,
+    turns: Mutex<Turns>,
     nudged: Notify,
 }
+
+/// How long after its claim a job that saw one worker die waits for its turn to be alone.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long after turns began no others begin.
+const REST: Duration = Duration::from_secs(5);
 
 const NOT_POISONED: &str = "no code panics while it holds this lock";
 
@@ -29,6 +36,7 @@ impl Holding {
             in_hand: Mutex::default(),
             beats: Mutex::default(),
             reads: Mutex::default(),
+            turns: Mutex::default(),
             nudged: Notify::new(),
         }
     }
@@ -75,6 +83,12 @@ impl Holding {
             && !self.in_hand.lock().expect(NOT_POISONED).contains_key(&stray.held)
     }
 
+    /// Until when a job that is claimed now may wait for its turn to be alone. What is claimed soon after others shares their
+    /// time, so that a crowd that comes in small parts holds nobody up again and again.
+    pub(crate) fn patience(&self, now: Instant) -> Instant {
+        self.turns.lock().expect(NOT_POISONED).until(now)
+    }
+
     /// A job has become the earliest of those that wait here.
     pub(crate) fn nudge(&self) {
         self.nudged.notify_one();
@@ -95,6 +109,20 @@ impl Holding {
     pub(crate) fn is_fresh(&self, held: &Held, now: Instant, lease: Duration) -> bool {
         let came_after = self.in_hand.lock().expect(NOT_POISONED).get(held).copied();
         came_after.is_some_and(|n_gaps| self.beats.lock().expect(NOT_POISONED).is_unbroken_since(n_gaps, now, lease))
+    }
+}
+
+/// The time in which suspects have their turns.
+#[derive(Default)]
+struct Turns {
+    begun: Option<Instant>,
+}
+
+impl Turns {
+    fn until(&mut self, now: Instant) -> Instant {
+        let begun = self.begun.filter(|begun| now.duration_since(*begun) < REST).unwrap_or(now);
+        self.begun = Some(begun);
+        begun + PATIENCE
     }
 }
 
@@ -179,6 +207,18 @@ mod tests {
         let now = start + Duration::from_millis(5_100);
         assert!(!beats.is_unbroken_since(0, now, LEASE), "it may have been claimed while nothing was heard");
         assert!(beats.is_unbroken_since(1, now, LEASE), "what came afterwards cannot have been");
+    }
+
+    #[test]
+    fn what_is_claimed_in_small_parts_shares_one_time_for_its_turns() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut turns = Turns::default();
+        for claimed in [0, 20, 499, 700, 4_999] {
+            assert_eq!(turns.until(at(claimed)), at(500), "claimed after {claimed} ms");
+        }
+        assert_eq!(turns.until(at(5_000)), at(5_500), "a later crowd has its own");
+        assert_eq!(turns.until(at(9_000)), at(5_500));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     envelope::{Envelope, Reading},
     job::{JobId, QueueName},
     keys::Keys,
-    partition::{Tag, of_key},
+    partition::Tag,
     store::Unrelayed,
 };
 
@@ -37,11 +37,8 @@ impl Placer {
         for (number, job) in jobs.into_iter().enumerate() {
             let Some(queue) = named(&job) else { continue };
             let dedup = dedup(&job);
-            let turn = match &dedup {
-                Some(dedup) => of_key(&dedup.key, queues.get(&queue).map_or(1, Vec::len)),
-                None => turn + number,
-            };
-            let (names, jobs) = by_partition.entry(choose(queues, &queue, turn)).or_default();
+            let tag = choose(queues, &queue, dedup.as_ref().map(|dedup| dedup.key.as_str()), turn + number);
+            let (names, jobs) = by_partition.entry(tag).or_default();
             let Unrelayed { id, queue, priority, wait, again, envelope, .. } = job;
             names.push(queue);
             jobs.push(Enqueue { id, priority, due: wait.map(Due::In), dedup, again, envelope });

@@ -73,7 +73,9 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     }
 
     /// Waits its turn for slots as the consumers do: where all are taken, abandoned jobs would else wait for an idle hour.
+    /// Looks up from a crowd that comes in small parts once in a while: there may be strays to hand back.
     async fn reclaim(&self, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        let begun = Instant::now();
         let turn = || shutdown.run_until_stopped(tokio::time::timeout(LOOK, self.slots.some(MAX_PER_SCRIPT)));
         while let Some(Ok(mut slots)) = turn().await {
             let limit = slots.len();
@@ -92,6 +94,9 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
                     break;
                 };
                 self.executor.accept(&self.holding, entry, slot, Origin::Reclaimed);
+            }
+            if begun.elapsed() > LOOK {
+                break;
             }
         }
         Ok(())

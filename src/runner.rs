@@ -32,10 +32,7 @@ use crate::{
     telemetry::metrics,
 };
 
-/// How long after its claim a job that saw one worker die waits for its turn to be alone.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long its turn is: what kills later than that is not told from a worker that is killed from outside. The longer, the
+/// How long a job that saw one worker die is alone: what kills later than that is not told from a worker that is killed from outside. The longer, the
 /// more often a job is convicted that ran alone by chance at the moment of such a kill.
 const TURN: Duration = Duration::from_millis(25);
 
@@ -88,6 +85,9 @@ impl<C: Send + Sync + 'static> Runner<C> {
     /// Runs one job that saw one worker die: alone in this worker for a moment, then in company. What kills at once is
     /// convicted so, without a third worker. Gives the job back, with a slot, when its turn did not come in time.
     pub(crate) async fn run_in_turn(&self, mut ready: Ready<C>, patience: Instant) -> Option<Ready<C>> {
+        if patience <= Instant::now() {
+            return Some(ready); // its turn cannot come in time: it keeps its slot
+        }
         drop(ready.slot.take());
         let turn = self.solitude.alone_or_one(&self.slots, tokio::time::sleep_until(patience));
         let Some(slot) = self.shutdown.run_until_stopped(turn).await else {

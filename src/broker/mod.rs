@@ -15,6 +15,7 @@ mod govern;
 mod group;
 mod hasten;
 mod keyspace;
+mod note;
 mod partition;
 mod peek;
 mod promote;
@@ -32,7 +33,6 @@ mod settle;
 pub mod sightings;
 mod strays;
 mod submit;
-mod suspects;
 mod take;
 mod version;
 

@@ -34,11 +34,12 @@ local function deaths(field, consumer)
   return string.format('%d %d', company, alone)
 end
 
+-- The youngest first: what kills its worker as soon as it begins is among them.
 local function claim(lane, consumer)
-  local pending = redis.call('XPENDING', KEYS[lane], ARGV[1], '-', '+', left, consumer)
+  local pending = redis.call('XPENDING', KEYS[lane], ARGV[1], '-', '+', 128, consumer)
   local ids = {}
-  for i = 1, #pending do
-    if pending[i][2] == consumer then ids[#ids + 1] = pending[i][1] end
+  for i = #pending, 1, -1 do
+    if pending[i][2] == consumer and #ids < left then ids[#ids + 1] = pending[i][1] end
   end
   if #ids == 0 then return 0 end
   local entries = redis.call('XCLAIM', KEYS[lane], ARGV[1], ARGV[2], 0, unpack(ids))

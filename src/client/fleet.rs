@@ -11,7 +11,7 @@ use super::Client;
 use crate::{
     broker::{self, BrokerError, BrokerErrorKind, QueueTags},
     job::QueueName,
-    partition::{Tag, tags},
+    partition::{Tag, of_key, tags},
     policy::Policy,
 };
 
@@ -64,10 +64,31 @@ impl Client {
     }
 }
 
-/// Partition 0 exists by convention, even before the first worker of the queue has started.
-pub(crate) fn choose(queues: &QueueTags, queue: &QueueName, turn: usize) -> Tag {
+/// Where a job goes: with a dedup key, always to the same partition, so that the key meets itself; else by turns. Partition 0
+/// exists by convention, even before the first worker of the queue has started.
+pub(crate) fn choose(queues: &QueueTags, queue: &QueueName, key: Option<&str>, turn: usize) -> Tag {
     match queues.get(queue) {
-        Some(tags) if !tags.is_empty() => tags[turn % tags.len()].clone(),
+        Some(tags) if !tags.is_empty() => {
+            let place = key.map_or(turn % tags.len(), |key| of_key(key, tags.len()));
+            tags[place].clone()
+        }
         _ => tags(queue, 1, 1).swap_remove(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_partition_and_jobs_without_one_take_turns() {
+        let queue = QueueName::from_static("search");
+        let three = tags(&queue, 3, 1);
+        let queues = QueueTags::from([(queue.clone(), three.clone())]);
+        for turn in 0..9 {
+            assert_eq!(choose(&queues, &queue, None, turn), three[turn % 3]);
+            assert_eq!(choose(&queues, &queue, Some("any"), turn), three[of_key("any", 3)]);
+            assert_eq!(choose(&QueueTags::new(), &queue, Some("any"), turn), three[0]);
+        }
     }
 }

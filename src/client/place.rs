@@ -13,7 +13,7 @@ use crate::{
     broker::{BrokerError, Door, Due, Enqueue, Enqueued, Writes},
     dedup,
     job::{JobId, QueueName},
-    partition::{Tag, of_key},
+    partition::Tag,
     policy::{Durability, Policy},
 };
 
@@ -33,11 +33,9 @@ impl Client {
         let mut by_partition: HashMap<Tag, Vec<(usize, Submission)>> = HashMap::new();
         let turn = fastrand::usize(..1 << 16);
         for (number, submission) in jobs {
-            let turn = match &submission.envelope.options.dedup {
-                Some(dedup) => of_key(check(dedup)?, fleet.queues.get(&submission.queue).map_or(1, Vec::len)),
-                None => turn + number,
-            };
-            by_partition.entry(choose(&fleet.queues, &submission.queue, turn)).or_default().push((number, submission));
+            let key = submission.envelope.options.dedup.as_ref().map(check).transpose()?;
+            let tag = choose(&fleet.queues, &submission.queue, key, turn + number);
+            by_partition.entry(tag).or_default().push((number, submission));
         }
         let replicated: HashSet<usize> = if self.any_replicated(fleet) {
             let all = by_partition.values().flatten();

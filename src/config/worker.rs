@@ -99,7 +99,7 @@ impl Section for Worker {
             Variable::new(
                 "max_crashes",
                 Shape::Integer { min: 1, max: 10 },
-                "worker deaths, one of them while it ran alone, after which a job is a dead letter",
+                "worker deaths, one of them while it ran alone, after which a job is a dead letter; more spare what is killed from outside",
             ),
             Variable::new(
                 "max_payload_bytes",

@@ -4,6 +4,7 @@
 mod cache;
 mod chaos;
 mod cli;
+mod connections;
 mod control;
 mod dead;
 mod delays;

@@ -312,3 +312,33 @@ fn worker_name() -> String {
     let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
     format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), fastrand::u16(..))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use engine::config::{Hardware, Loader};
+
+    /// A worker for one queue of two partitions, with pools of three.
+    fn allowed(max_connections: &str) -> anyhow::Result<Options> {
+        let settings = [
+            ("TRIPSAGE_DRAGONFLY_URL", "redis://127.0.0.1:1/0"),
+            ("TRIPSAGE_DB_URL", "postgres://trips@127.0.0.1:1/trips"),
+            ("TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS", max_connections),
+            ("TRIPSAGE_DRAGONFLY_POOL_SIZE", "3"),
+            ("TRIPSAGE_WORKER_PARTITIONS", "2"),
+        ];
+        let loader = Loader::new(Hardware { cores: 4, memory_bytes: None }).environment(settings);
+        App { settings: Settings::load(loader).unwrap() }.options(&["diagnostics".to_owned()])
+    }
+
+    #[test]
+    fn a_worker_that_needs_more_connections_than_are_allowed_says_how_many_and_does_not_start() {
+        assert_eq!(allowed("11").unwrap().queues.len(), 1, "2 for each of 2 partitions, 2 pools of 3, 1 that listens");
+        let refusal = allowed("10").err().expect("one too few").to_string();
+        for told in ["needs 11 connections", "CONNECTIONS allows 10", "TRIPSAGE_WORKER_PARTITIONS"] {
+            assert!(refusal.contains(told), "`{told}` is not in: {refusal}");
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //! | `Add`, `Confirm` | the journaling client adds to Dragonfly, then commits its row |
 //! | `Take` | `take.lua`; with the reply lost on the way: `MissTake` |
 //! | `Look` | the executor asks `job_results` for a delivery that was claimed or relayed (`src/executor.rs`), then admits it |
-//! | `BeginAlone`, `Acquit` | `suspects.lua` before and after a suspected job's handler |
+//! | `BeginAlone`, `Acquit` | `note.lua` before and after a suspected job's handler |
 //! | `Share` | the same while the handler runs: after one death a job is alone for a short while (`src/runner.rs`) |
 //! | `Say` | the handler ends; the retry policy makes a verdict of it |
 //! | `Ask` | the settler finds out what is still ours (`settler/commit.rs`): by the heart, else by `strays.lua` |

@@ -24,7 +24,7 @@ pub enum Service {
     MarksLate,
     /// A failure is buried as a dead letter although another delivery has committed a result.
     BuriesTheDone,
-    /// `suspects.lua` does not look who owns the entry.
+    /// `note.lua` does not look who owns the entry.
     NotesForOthers,
     /// A first delivery that commits late leaves the dead letter in Postgres that another has written meanwhile.
     LeavesTheBuried,
@@ -241,7 +241,7 @@ impl Service {
         Some(())
     }
 
-    /// `suspects.lua`: nothing for who does not own the entry.
+    /// `note.lua`: nothing for who does not own the entry.
     fn note(self, next: &mut State, worker: usize, delivery: &Delivery, n_alone: u8) -> bool {
         let ours = next.owns(worker, delivery) || self == Self::NotesForOthers;
         if let Some(entry) = next.jobs[usize::from(delivery.job)].entry_mut(delivery.entry).filter(|_| ours) {

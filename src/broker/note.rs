@@ -13,7 +13,7 @@ use super::{
 };
 use crate::keys::GROUP;
 
-static SUSPECTS: Script = Script::new("suspects", include_str!("suspects.lua"));
+static NOTE: Script = Script::new("note", include_str!("note.lua"));
 
 impl Partition {
     /// A suspected entry, of which so many deaths were known when it was claimed, begins to run alone; false when it is
@@ -38,7 +38,7 @@ impl Partition {
         let noted = (1_000 * deaths.in_company + deaths.alone).to_string();
         let args = [GROUP, consumer, held.entry.as_str(), &field, &noted].map(text).to_vec();
         let keys = [self.keys.lane(held.priority), &self.keys.crashes];
-        let answer = SUSPECTS.run(&self.commands, &keys, args).await?;
+        let answer = NOTE.run(&self.commands, &keys, args).await?;
         Ok(reply::integer(&answer) == Some(1))
     }
 }
