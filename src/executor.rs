@@ -87,10 +87,10 @@ impl<C: Send + Sync + 'static> Executor<C> {
             Suspicion::None => ready,
             Suspicion::Slight => {
                 let patience = ready.delivery.holding.patience(claimed).into();
-                let Some(ready) = self.runner.run_in_turn(ready, patience).await else { return };
+                let Some(ready) = Box::pin(self.runner.run_in_turn(ready, patience)).await else { return };
                 ready
             }
-            Suspicion::Grave => return self.runner.run_alone(ready).await,
+            Suspicion::Grave => return Box::pin(self.runner.run_alone(ready)).await,
         };
         match self.batches.get(&ready.delivery.envelope.kind) {
             Some(batch) => drop(batch.send(ready).await),

@@ -42,7 +42,8 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     /// Ends when told to stop.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut strays_due = Instant::now() + self.lease;
-        while shutdown.run_until_stopped(self.pause()).await.is_some() {
+        let mut unfinished = false;
+        while unfinished || shutdown.run_until_stopped(self.pause()).await.is_some() {
             let doubtful = self.holding.is_doubtful(Instant::now().into_std(), self.lease);
             if doubtful || Instant::now() >= strays_due {
                 // Often enough that a lost reply costs little more than the lease by which it shows.
@@ -53,10 +54,12 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
                 }
             }
             // After the strays: what was just handed back is claimed at once.
-            if !self.gate.is_closed()
-                && let Err(error) = self.reclaim(&shutdown).await
-            {
-                self.recover(&error).await;
+            unfinished = false;
+            if !self.gate.is_closed() {
+                match self.reclaim(&shutdown).await {
+                    Ok(more) => unfinished = more,
+                    Err(error) => self.recover(&error).await,
+                }
             }
         }
     }
@@ -73,8 +76,8 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     }
 
     /// Waits its turn for slots as the consumers do: where all are taken, abandoned jobs would else wait for an idle hour.
-    /// Looks up from a crowd that comes in small parts once in a while: there may be strays to hand back.
-    async fn reclaim(&self, shutdown: &Shutdown) -> Result<(), BrokerError> {
+    /// Looks up from a crowd that comes in small parts once in a while, true then: there may be strays to hand back.
+    async fn reclaim(&self, shutdown: &Shutdown) -> Result<bool, BrokerError> {
         let begun = Instant::now();
         let turn = || shutdown.run_until_stopped(tokio::time::timeout(LOOK, self.slots.some(MAX_PER_SCRIPT)));
         while let Some(Ok(mut slots)) = turn().await {
@@ -84,7 +87,7 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
             claimed.sort_by_key(|entry| Reverse(entry.id.place()));
             let n_claimed = claimed.len();
             if n_claimed == 0 {
-                return Ok(());
+                return Ok(false);
             }
             metrics::jobs_reclaimed(&self.holding.partition.queue, n_claimed);
             tracing::info!(n_jobs = n_claimed, partition = %self.holding.partition.tag, "claimed jobs of workers that died or left");
@@ -96,10 +99,10 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
                 self.executor.accept(&self.holding, entry, slot, Origin::Reclaimed);
             }
             if begun.elapsed() > LOOK {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Deliveries whose reply was lost on the way are ours and nobody works on them: anyone may claim them.

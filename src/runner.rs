@@ -107,7 +107,8 @@ impl<C: Send + Sync + 'static> Runner<C> {
     /// The server has noted that a job runs alone; else it is not run here.
     async fn noted(&self, mut ready: Ready<C>) -> Option<Ready<C>> {
         let Delivery { holding, held, deaths, .. } = &ready.delivery;
-        let noted = holding.partition.begin_alone(&self.worker, held, *deaths).await;
+        // Boxed, here and below: it is rare, and no job's future shall be as large as that.
+        let noted = Box::pin(holding.partition.begin_alone(&self.worker, held, *deaths)).await;
         ready.delivery.noted_alone = !matches!(noted, Ok(false));
         match noted {
             Ok(true) => return Some(ready),
@@ -184,7 +185,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         shares_at: Option<Instant>,
     ) -> Result<Outcomes, Failure> {
         let ([(delivery, Some(slot))], Some(shares_at)) = (deliveries, shares_at) else { return guarded.await };
-        let share = async {
+        let share = Box::pin(async {
             tokio::time::sleep_until(shares_at).await;
             // First the note, then the company: a death in between is one in company that nobody else had a part in.
             // As long as the note cannot be taken back it stays alone.
@@ -192,7 +193,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
                 tokio::time::sleep(AGAIN).await;
             }
             slot.share();
-        };
+        });
         let mut guarded = pin!(guarded);
         tokio::select! {
             biased;
@@ -275,7 +276,8 @@ impl<C: Send + Sync + 'static> Runner<C> {
     async fn acquit(&self, delivery: &mut Delivery) -> bool {
         let Delivery { holding, held, deaths, .. } = delivery;
         if delivery.noted_alone {
-            delivery.noted_alone = holding.partition.forget_alone(&self.worker, held, *deaths).await.is_err();
+            let forgotten = Box::pin(holding.partition.forget_alone(&self.worker, held, *deaths)).await;
+            delivery.noted_alone = forgotten.is_err();
         }
         if delivery.noted_alone {
             metrics::role_failed("runner");
