@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::broker::{Held, Partition, Stray};
+use crate::broker::{COMMAND_TIMEOUT, Held, Partition, Stray};
 
 /// One partition in this worker's hands, shared by its roles.
 pub(crate) struct Holding {
@@ -70,7 +70,7 @@ impl Holding {
         self.reads.lock().expect(NOT_POISONED).failed = Some(now);
     }
 
-    /// Whether a read failed less than a lease ago.
+    /// Whether a read failed so lately that what it brought may just have come.
     pub(crate) fn is_doubtful(&self, now: Instant, lease: Duration) -> bool {
         self.reads.lock().expect(NOT_POISONED).are_doubtful(now, lease)
     }
@@ -145,8 +145,10 @@ struct Reads {
 }
 
 impl Reads {
+    /// A read that follows on the last failure may be held up for as long as a command may take, and be answered when the
+    /// network heals; that is when those that failed before it are carried out.
     fn are_doubtful(&self, now: Instant, lease: Duration) -> bool {
-        self.failed.is_some_and(|failed| now.duration_since(failed) < lease)
+        self.failed.is_some_and(|failed| now.duration_since(failed) < COMMAND_TIMEOUT + lease)
     }
 
     /// What has been held for longer than the read is under way was handed out before it.
@@ -222,15 +224,15 @@ mod tests {
     }
 
     #[test]
-    fn doubt_lasts_a_lease_after_the_last_read_that_failed() {
+    fn doubt_lasts_a_lease_after_the_last_failed_read_can_have_been_followed_by_one_that_succeeds() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut reads = Reads::default();
         assert!(!reads.are_doubtful(start, LEASE));
         reads.failed = Some(start);
         reads.failed = Some(at(1_000));
-        assert!(reads.are_doubtful(at(3_900), LEASE));
-        assert!(!reads.are_doubtful(at(4_000), LEASE));
+        assert!(reads.are_doubtful(at(8_900), LEASE));
+        assert!(!reads.are_doubtful(at(9_000), LEASE));
     }
 
     #[test]
