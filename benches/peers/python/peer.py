@@ -2,6 +2,7 @@
 
 An adapter gives `open(queue, on_job)`, an object with `enqueue`, `submit`, `work` and `close`.
 Drains run in one process; for latency the handlers run in a process of their own, as ours do.
+Either ends when its standard input does.
 """
 
 import asyncio
@@ -90,8 +91,6 @@ async def drain(opener, n, concurrency):
 
 async def serve(opener, n):
     """The process that runs the handlers: a line `ready`, then every wait in milliseconds as one line."""
-    # When whoever asked is gone, nobody would stop it.
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     waits = Waits(n)
     peer = await opener(waits)
     await peer.work(CONCURRENCY)
@@ -149,7 +148,14 @@ async def run(opener, measure, numbers):
     print(json.dumps({"measure": measure, **answer}), flush=True)
 
 
+def end_with_standard_input():
+    """When whoever asked is gone, nobody would stop this program."""
+    sys.stdin.read()
+    os._exit(1)
+
+
 def main(opener):
+    threading.Thread(target=end_with_standard_input, daemon=True).start()
     asyncio.run(run(opener, sys.argv[1], [int(word) for word in sys.argv[2:]]))
     sys.stdout.flush()
     # Threads and pools of the peer may outlive their use; nothing of theirs is needed any more.

@@ -1,9 +1,10 @@
 //! What the adapters in Rust share: the protocol of `../../README.md`, the clock, arrivals at a steady rate.
 //!
-//! Promise: one line of JSON on standard output, or an error and an exit code other than 0.
+//! Promise: one line of JSON on standard output, or an error and an exit code other than 0; ends with whoever asked.
 
 use std::{
     future::Future,
+    io::Read as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -40,6 +41,7 @@ pub trait Peer: Send + Sync + 'static {
 /// # Errors
 /// What the peer said, or that it did not get done in time.
 pub async fn run(peer: impl Peer) -> anyhow::Result<()> {
+    std::thread::spawn(end_with_standard_input);
     let words: Vec<String> = std::env::args().skip(1).collect();
     let numbers: Vec<usize> = words.iter().skip(1).map(|word| word.parse()).collect::<Result<_, _>>()?;
     let answer = match (words.first().map(String::as_str), numbers.as_slice()) {
@@ -50,6 +52,12 @@ pub async fn run(peer: impl Peer) -> anyhow::Result<()> {
     };
     println!("{answer}");
     Ok(())
+}
+
+/// When whoever asked is gone, nobody would stop this program.
+fn end_with_standard_input() {
+    std::io::stdin().read_to_end(&mut Vec::new()).ok(); // An error is an end, too.
+    std::process::exit(1);
 }
 
 /// What every job carries beside a number.
