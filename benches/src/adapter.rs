@@ -15,6 +15,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Runs it to its end; gives what it says.
 pub(crate) async fn ask<A: DeserializeOwned>(mut command: Command, limit: Duration) -> anyhow::Result<A> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    // The reason of a failure is its last line, not the end of a backtrace.
+    command.env("RUST_BACKTRACE", "0").env_remove("RUST_LIB_BACKTRACE");
     // A group of its own, so that its children can be killed with it.
     let mut child = command.process_group(0).spawn().context("start its adapter")?;
     let _open = child.stdin.take();

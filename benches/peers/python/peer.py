@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+import uvloop
+
 BULK = 1000
 CONCURRENCY = 100
 # The first arrivals warm up both sides and are not counted.
@@ -156,7 +158,7 @@ def end_with_standard_input():
 
 def main(opener):
     threading.Thread(target=end_with_standard_input, daemon=True).start()
-    asyncio.run(run(opener, sys.argv[1], [int(word) for word in sys.argv[2:]]))
+    uvloop.run(run(opener, sys.argv[1], [int(word) for word in sys.argv[2:]]))
     sys.stdout.flush()
     # Threads and pools of the peer may outlive their use; nothing of theirs is needed any more.
     os._exit(0)
