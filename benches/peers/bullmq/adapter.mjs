@@ -45,7 +45,7 @@ async function enqueue(queue, n) {
 }
 
 async function drain(queue, n, concurrency) {
-  await enqueue(queue, n);
+  const enqueueSeconds = await enqueue(queue, n);
   let ended = 0;
   let first = 0;
   let worker;
@@ -61,7 +61,7 @@ async function drain(queue, n, concurrency) {
     worker.on('failed', (_, error) => reject(error));
   });
   await worker.close();
-  return { jobs: ended, seconds };
+  return { jobs: ended, enqueue_seconds: enqueueSeconds, seconds };
 }
 
 // The process that runs the handlers: says `ready`, later every latency in milliseconds.
@@ -121,7 +121,6 @@ async function main([measure, ...numbers]) {
   process.stdin.on('end', () => process.exit(1)).resume();
   const queue = new Queue('bench', where);
   const answers = {
-    enqueue: async () => ({ jobs: first, seconds: await enqueue(queue, first) }),
     drain: () => drain(queue, first, second),
     latency: () => latency(queue, first, second),
   };

@@ -84,11 +84,11 @@ async def enqueue(peer, n):
 async def drain(opener, n, concurrency):
     count = Count(n)
     peer = await opener(count)
-    await enqueue(peer, n)
+    enqueue_seconds = await enqueue(peer, n)
     await peer.work(concurrency)
     await asyncio.wait_for(count.done.wait(), LATE_S + n / 50)
     await peer.close()
-    return {"jobs": count.ended, "seconds": count.last - count.first}
+    return {"jobs": count.ended, "enqueue_seconds": enqueue_seconds, "seconds": count.last - count.first}
 
 
 async def serve(opener, n):
@@ -137,16 +137,12 @@ async def run(opener, measure, numbers):
     if measure == "serve":
         await serve(opener, *numbers)
         return
-    if measure == "enqueue":
-        peer = await opener(None)
-        answer = {"jobs": numbers[0], "seconds": await enqueue(peer, numbers[0])}
-        await peer.close()
-    elif measure == "drain":
+    if measure == "drain":
         answer = await drain(opener, *numbers)
     elif measure == "latency":
         answer = await latency(opener, *numbers)
     else:
-        raise SystemExit(f"no measure is called {measure}; there are enqueue, drain, latency")
+        raise SystemExit(f"no measure is called {measure}; there are drain, latency")
     print(json.dumps({"measure": measure, **answer}), flush=True)
 
 

@@ -45,10 +45,9 @@ pub async fn run(peer: impl Peer) -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let numbers: Vec<usize> = words.iter().skip(1).map(|word| word.parse()).collect::<Result<_, _>>()?;
     let answer = match (words.first().map(String::as_str), numbers.as_slice()) {
-        (Some("enqueue"), &[n]) => json!({ "measure": "enqueue", "jobs": n, "seconds": enqueue(&peer, n).await? }),
         (Some("drain"), &[n, concurrency]) => drain(peer, n, concurrency).await?,
         (Some("latency"), &[rate, seconds]) => latency(peer, rate, seconds).await?,
-        _ => bail!("expected: enqueue N | drain N CONCURRENCY | latency RATE SECONDS"),
+        _ => bail!("expected: drain N CONCURRENCY | latency RATE SECONDS"),
     };
     println!("{answer}");
     Ok(())
@@ -87,7 +86,7 @@ async fn enqueue(peer: &impl Peer, n_jobs: usize) -> anyhow::Result<f64> {
 }
 
 async fn drain(mut peer: impl Peer, n_jobs: usize, concurrency: usize) -> anyhow::Result<Value> {
-    enqueue(&peer, n_jobs).await?;
+    let enqueue_seconds = enqueue(&peer, n_jobs).await?;
     let n_ended = Arc::new(AtomicUsize::new(0));
     let first = Arc::new(Mutex::new(None));
     let last = Arc::new(Mutex::new(None));
@@ -109,7 +108,8 @@ async fn drain(mut peer: impl Peer, n_jobs: usize, concurrency: usize) -> anyhow
     peer.close().await;
     let at = |moment: &Mutex<Option<Instant>>| *moment.lock().expect("no code panics while it holds this lock");
     let seconds = at(&last).zip(at(&first)).map_or(0.0, |(last, first)| (last - first).as_secs_f64());
-    Ok(json!({ "measure": "drain", "jobs": n_ended.load(Ordering::SeqCst), "seconds": seconds }))
+    let jobs = n_ended.load(Ordering::SeqCst);
+    Ok(json!({ "measure": "drain", "jobs": jobs, "enqueue_seconds": enqueue_seconds, "seconds": seconds }))
 }
 
 async fn latency(mut peer: impl Peer, rate: usize, seconds: usize) -> anyhow::Result<Value> {
