@@ -23,6 +23,8 @@ struct Noop {
 
 struct Awa {
     pool: PgPool,
+    // The producer's own, as in a process of its own: submissions that queue up must not keep the worker from Postgres.
+    producer: PgPool,
     storage: QueueStorage,
     client: Option<Client>,
     pad: String,
@@ -36,7 +38,8 @@ impl Awa {
         // What its worker does at its first start on a new database; a producer alone would use the older, slower tables.
         storage.prepare_schema(&pool).await?;
         sqlx::query("select awa.storage_auto_finalize_if_fresh($1)").bind(storage.schema()).execute(&pool).await?;
-        Ok(Self { pool, storage, client: None, pad: pad() })
+        let producer = PgPoolOptions::new().max_connections(N_CONNECTIONS).connect(&variable("DATABASE_URL")?).await?;
+        Ok(Self { pool, producer, storage, client: None, pad: pad() })
     }
 
     fn job(&self, n: usize, intended_ms: f64) -> Noop {
@@ -57,7 +60,7 @@ impl Peer for Awa {
     }
 
     async fn submit(&self, n: usize, intended_ms: f64) -> anyhow::Result<()> {
-        awa::insert_with(&self.pool, &self.job(n, intended_ms), options()).await?;
+        awa::insert_with(&self.producer, &self.job(n, intended_ms), options()).await?;
         Ok(())
     }
 
