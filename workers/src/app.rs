@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn a_worker_that_needs_more_connections_than_are_allowed_says_how_many_and_does_not_start() {
         assert_eq!(allowed("11").unwrap().queues.len(), 1, "2 for each of 2 partitions, 2 pools of 3, 1 that listens");
-        let refusal = allowed("10").err().expect("one too few").to_string();
+        let refusal = allowed("10").map(drop).expect_err("one too few").to_string();
         for told in ["needs 11 connections", "CONNECTIONS allows 10", "TRIPSAGE_WORKER_PARTITIONS"] {
             assert!(refusal.contains(told), "`{told}` is not in: {refusal}");
         }
