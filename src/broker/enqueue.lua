@@ -54,14 +54,14 @@ local function waits(due)
   if not new_due or due < new_due then new_due = due end
 end
 
--- What the jobs of the present run share: their lane and its stream, when they are due, for how long their keys are
--- taken, and what they ask for when one is.
+-- What the jobs of the present run share: their lane and its stream's place in KEYS, when they are due, for how long their
+-- keys are taken, and what they ask for when one is.
 local lane, stream, due, score, window, mode
 
 -- Gives the job's place and whether it was not there before, or nothing and the error.
 local function add(id, envelope)
   if not due then
-    local entry = redis.pcall('XADD', stream, '*', ARGV[1], envelope)
+    local entry = redis.pcall('XADD', KEYS[stream], '*', ARGV[1], envelope)
     if failed(entry) then return nil, entry end
     return entry, true
   end
@@ -140,7 +140,7 @@ local function deduplicated(id, envelope, key, held)
   if not where then return refused(new) end
   if mode ~= 'again' or not owner then
     local mine = due and id .. ' later' or id .. ' ' .. lane .. ':' .. where
-    local set = redis.pcall('SET', key, mine, 'PX', window)
+    local set = redis.pcall('PSETEX', KEYS[key], window, mine)
     if failed(set) then
       if new then remove(id, due and where or lane .. ':' .. where) end
       return refused(set)
@@ -166,7 +166,7 @@ end
 local function begin(header)
   local digit, n, from, ms, place, lasts, asked = string.match(header, '^([123]) (%d+) ?([+@]?)(%d*) ?(%d*) ?(%d*) ?(%l*)$')
   if not digit then return nil end
-  lane, stream, mode = digit, KEYS[tonumber(digit)], asked
+  lane, stream, mode = digit, tonumber(digit), asked
   due = tonumber(ms)
   if from == '+' then due = due > 0 and now + due or nil end
   if place ~= '' then
@@ -181,27 +181,33 @@ local function begin(header)
   return tonumber(n), from == '' and 1 or 2, tonumber(place)
 end
 
-local digits, others, n_busy, n_args, at = {}, {}, 0, #ARGV, 10
-while at <= n_args do
-  local n, step, place = begin(ARGV[at])
-  if not n or n < 1 or at + n * step > n_args then
-    return {err = 'ERR enqueue: a header that is none, or too few jobs after it: ' .. ARGV[at]}
-  end
-  local held = place and not closed and redis.call('MGET', unpack(KEYS, place, place + n - 1))
-  for job = 1, n do
-    at = at + step
+local digits, others, n_busy = {}, {}, 0
+-- Of the present run: how many jobs are left, how many arguments each has, the next one's key and what the keys say.
+local left, step, key, held, first, id = 0, 1, nil, nil, nil, nil
+for n = 10, #ARGV do
+  if left == 0 then
+    left, step, key = begin(ARGV[n])
+    if not left or left < 1 or n + left * step > #ARGV then
+      return {err = 'ERR enqueue: a header that is none, or too few jobs after it: ' .. ARGV[n]}
+    end
+    held, first = nil, key
+    if key and not closed then held = redis.call('MGET', KEYS[key], unpack(KEYS, key + 1, key + left - 1)) end
+  elseif step == 2 and not id then
+    id = ARGV[n]
+  else
     local digit, other = '3', nil
     if held then
-      digit, other = deduplicated(ARGV[at - 1], ARGV[at], KEYS[place + job - 1], held[job])
+      digit, other = deduplicated(id, ARGV[n], key, held[key - first + 1])
+      key = key + 1
     elseif not closed then
-      digit = plain(ARGV[at - 1], ARGV[at])
+      digit = plain(id, ARGV[n])
     end
     if broken then return broken end
     digits[#digits + 1] = digit
     others[#others + 1] = other
     if digit == '2' then n_busy = n_busy + 1 end
+    left, id = left - 1, nil
   end
-  at = at + 1
 end
 if new_due and new_due < first_due then redis.pcall(ARGV[4], ARGV[8], ARGV[9]) end
 if max_bytes and added_bytes > 0 then redis.pcall('HINCRBY', KEYS[6], 'bytes', added_bytes) end
