@@ -10,9 +10,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Accepted, Client, Fleet, Submission, SubmitError, Submitted, Unplaced};
+use super::{Accepted, Client, Fleet, Submission, SubmitError, Submitted, Unplaced, place::at_once};
 use crate::{
     broker::BrokerErrorKind,
     dedup::Mode,
@@ -54,7 +53,7 @@ impl Client {
         };
         let n_at_once = if independent(jobs) { TRANSACTIONS } else { 1 };
         let transactions: Vec<_> = jobs.chunks(CHUNK).map(|some| self.journal_some(store, fleet, some)).collect();
-        let submitted = stream::iter(transactions).buffered(n_at_once).try_collect::<Vec<_>>().await?;
+        let submitted = at_once(transactions, n_at_once).await?;
         Ok(submitted.into_iter().flatten().collect())
     }
 

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Accepted, Client, Guarantees, Submission, SubmitError, Submitted, fleet::Fleet, fleet::choose};
 use crate::{
@@ -129,7 +129,7 @@ impl Client {
             let calls = jobs
                 .chunks(MAX_PER_SCRIPT)
                 .map(async |some| self.submitter.add_some(name, some.iter().map(Unplaced::envelope).collect()).await);
-            at_once(calls.collect()).await?;
+            at_once(calls.collect(), CALLS).await?;
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Client {
             let asked: Vec<Enqueue> = some.iter().map(enqueue).collect();
             self.door().enqueue_some(tag, &asked).await
         });
-        let verdicts = at_once(calls.collect()).await?.into_iter().flatten();
+        let verdicts = at_once(calls.collect(), CALLS).await?.into_iter().flatten();
         let submitted = jobs.iter().zip(verdicts).map(|(Unplaced { number, submission, .. }, verdict)| {
             (*number, told(submission.envelope.id, &submission.queue, verdict))
         });
@@ -151,9 +151,15 @@ impl Client {
     }
 }
 
-/// Sent one after the other and answered in that order; a few dozen do not wait for the answer to the one before.
-async fn at_once<T>(calls: Vec<impl Future<Output = Result<T, BrokerError>>>) -> Result<Vec<T>, BrokerError> {
-    futures::stream::iter(calls).buffered(CALLS).try_collect().await
+/// Begun one after the other and answered in that order, at most so many at once.
+pub(super) async fn at_once<T, E>(calls: Vec<impl Future<Output = Result<T, E>>>, most: usize) -> Result<Vec<T>, E> {
+    let mut calls = calls.into_iter();
+    match (calls.next(), calls.len()) {
+        (None, _) => Ok(Vec::new()),
+        // Alone it is awaited as it is: a stream of one wakes its own task each time that it has to wait.
+        (Some(only), 0) => Ok(vec![only.await?]),
+        (Some(first), _) => stream::iter(std::iter::once(first).chain(calls)).buffered(most).try_collect().await,
+    }
 }
 
 /// Jobs by the partition that each goes to: that of its dedup key, or all of its queue's in turn.
