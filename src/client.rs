@@ -19,7 +19,6 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::fleet::Fleet;
 pub(crate) use self::fleet::choose;
 pub use self::{
     error::SubmitError,
@@ -27,6 +26,7 @@ pub use self::{
     options::{ClientOptions, Guarantees},
     submission::Submission,
 };
+use self::{fleet::Fleet, place::Unplaced};
 use crate::{
     broker::{BrokerError, Connection, QueueTags, Submitter},
     completion::Completion,
@@ -115,16 +115,24 @@ impl Client {
         Box::pin(self.submit_now(submissions)).await
     }
 
-    async fn submit_now(&self, submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
+    async fn submit_now(&self, mut submissions: Vec<Submission>) -> Result<Vec<Submitted>, SubmitError> {
         let fleet = self.fleet().await?;
-        let is_journaled =
-            |(_, job): &(usize, Submission)| self.durability(&fleet, &job.queue) == Durability::Journaled;
-        let (journaled, plain): (Vec<_>, Vec<_>) = submissions.into_iter().enumerate().partition(is_journaled);
-        let mut submitted = Box::pin(self.place(&fleet, plain)).await?;
+        let mut journaled = vec![false; submissions.len()];
+        for (journaled, job) in journaled.iter_mut().zip(&mut submissions) {
+            *journaled = self.durability(&fleet, &job.queue) == Durability::Journaled;
+            job.envelope.options.journaled |= *journaled;
+        }
+        let unplaced = |(number, submission)| Unplaced { number, submission, written: None };
+        let (kept, plain): (Vec<_>, Vec<_>) =
+            submissions.iter().enumerate().map(unplaced).partition(|job| journaled[job.number]);
+        let mut told: Vec<Option<Submitted>> = submissions.iter().map(|_| None).collect();
+        let placed = Box::pin(self.place(&fleet, plain)).await?;
         // Boxed: most submissions do not go there, and none shall be as large as that.
-        submitted.extend(Box::pin(self.submit_journaled(&fleet, journaled)).await?);
-        submitted.sort_unstable_by_key(|(number, _)| *number);
-        Ok(submitted.into_iter().map(|(_, submitted)| submitted).collect())
+        let kept = Box::pin(self.submit_journaled(&fleet, &kept)).await?;
+        for (number, submitted) in placed.into_iter().chain(kept) {
+            told[number] = Some(submitted);
+        }
+        Ok(told.into_iter().map(|told| told.expect("every job is answered for")).collect())
     }
 
     /// Submits one job and waits for its completion.

@@ -1,17 +1,19 @@
 -- Accepts jobs: ready or delayed ones, within the queue's budgets, each dedup key once. A job that is refused leaves
 -- nothing behind. The same job sent again is the same job: delayed it waits once, with its dedup key it is there already.
 -- KEYS    1 high  2 normal  3 low (streams)  4 later (zset)  5 later:jobs (hash)  6 control (hash)  7 done (stream)
---         then the dedup keys (strings) that the headers name
+--         then the dedup keys (strings) that the headers name, each of them once
 -- ARGV    1 field of an entry  2 group  3 the consumer that never beats  4 PUBLISH or SPUBLISH
 --         5 what channels of completions begin with  6 tag of the partition  7 field of a batch of completions
 --         8 channel of words between workers  9 the word that a job is due before all others that wait
---         then per job, at most 128 of them: header, envelope. The header is the lane's digit. For a delayed job, and one
---         with a dedup key, there follow, each after a space: job id, when (`+` ms from now, `@` ms of the server's clock);
---         and with a dedup key: its place in KEYS, the window in ms, the mode (reject, existing, replace, debounce,
---         throttle; or again: accepted before, added whatever the key says)
+--         then the jobs, at most 128 of them, in runs that share a header: the header, then per job its envelope, preceded
+--         by its id when it is delayed or has a dedup key. The header, each word after a space: the lane's digit, how many
+--         jobs; for delayed jobs, and those with dedup keys: when (`+` ms from now, `@` ms of the server's clock); and with
+--         dedup keys: the place in KEYS of the first job's key, whose neighbours are the others', the window in ms, the mode
+--         (reject, existing, replace, debounce, throttle; or again: accepted before, added whatever the key says)
 -- Returns {digits, ms, …}: a digit a job (1 accepted, 2 busy: no room, 3 busy: closed, 4 refused: the server's memory is
 --         full, 5 refused: the key is taken, 6 the key is taken, its job stands for this one, 7 accepted in place of a job
 --         that waited); in how many ms to ask again for what was busy; then for each 5, 6, 7 the other job's id, in order
+local unpack = table.unpack or unpack
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 local known = redis.call('HMGET', KEYS[6], 'closed', 'max_depth', 'max_bytes', 'bytes', 'rate', 'format')
@@ -52,15 +54,19 @@ local function waits(due)
   if not new_due or due < new_due then new_due = due end
 end
 
+-- What the jobs of the present run share: their lane and its stream's place in KEYS, when they are due, for how long their
+-- keys are taken, and what they ask for when one is.
+local lane, stream, due, score, window, mode
+
 -- Gives the job's place and whether it was not there before, or nothing and the error.
-local function add(lane, id, due, envelope)
+local function add(id, envelope)
   if not due then
-    local entry = redis.pcall('XADD', KEYS[tonumber(lane)], '*', ARGV[1], envelope)
+    local entry = redis.pcall('XADD', KEYS[stream], '*', ARGV[1], envelope)
     if failed(entry) then return nil, entry end
-    return lane .. ':' .. entry, true
+    return entry, true
   end
   waits(due)
-  local added = redis.pcall('ZADD', KEYS[4], string.format('%d', due), id)
+  local added = redis.pcall('ZADD', KEYS[4], score, id)
   if failed(added) then return nil, added end
   local kept = redis.pcall('HSET', KEYS[5], id, lane .. envelope)
   if not failed(kept) then return 'later', added == 1 end
@@ -120,26 +126,23 @@ local function tell(id, bytes)
   end
 end
 
--- Gives the digit and the other job's id.
-local function deduplicated(lane, id, due, envelope, key, window, mode)
-  local held = redis.call('GET', KEYS[key])
-  local owner, place = string.match(held or '', '^(%S+) (%S+)$')
+-- Gives the digit and the other job's id. `held` is what the key says.
+local function deduplicated(id, envelope, key, held)
+  local owner, place
+  if held then owner, place = string.match(held, '^(%S+) (%S+)$') end
   if owner == id and mode ~= 'again' then return '1' end
   if owner and mode == 'reject' then return '5', owner end
   if owner and (mode == 'existing' or mode == 'throttle') then return '6', owner end
-  if mode == 'debounce' then
-    due = math.max(due or 0, now + window)
-    window = due - now
-  end
   local old, old_envelope
   if owner and (mode == 'replace' or mode == 'debounce') then old, old_envelope = waiting(owner, place) end
   if not old and no_room() then return '2' end
-  local mine, new = add(lane, id, due, envelope)
-  if not mine then return refused(new) end
+  local where, new = add(id, envelope)
+  if not where then return refused(new) end
   if mode ~= 'again' or not owner then
-    local set = redis.pcall('SET', KEYS[key], id .. ' ' .. mine, 'PX', string.format('%d', window))
+    local mine = due and id .. ' later' or id .. ' ' .. lane .. ':' .. where
+    local set = redis.pcall('PSETEX', KEYS[key], window, mine)
     if failed(set) then
-      if new then remove(id, mine) end
+      if new then remove(id, due and where or lane .. ':' .. where) end
       return refused(set)
     end
   end
@@ -151,35 +154,60 @@ local function deduplicated(lane, id, due, envelope, key, window, mode)
   return '7', owner
 end
 
-local function plain(lane, id, due, envelope)
+local function plain(id, envelope)
   if no_room() then return '2' end
-  local place, err = add(lane, id, due, envelope)
-  if not place then return refused(err) end
+  local where, err = add(id, envelope)
+  if not where then return refused(err) end
   grown(envelope)
   return '1'
 end
 
-local function accept(header, envelope)
-  if closed then return '3' end
-  if #header == 1 then return plain(header, nil, nil, envelope) end
-  local lane, id, from, ms, key, window, mode = string.match(header, '^([123]) (%S+) ([+@])(%d+) ?(%d*) ?(%d*) ?(%l*)$')
-  if not lane then
-    broken = {err = 'ERR enqueue: a header that is none: ' .. header}
-    return '4'
-  end
-  local due = tonumber(ms)
+-- Reads a header: how many jobs follow, in steps of how many arguments, and the place of their first key.
+local function begin(header)
+  local digit, n, from, ms, place, lasts, asked = string.match(header, '^([123]) (%d+) ?([+@]?)(%d*) ?(%d*) ?(%d*) ?(%l*)$')
+  if not digit then return nil end
+  lane, stream, mode = digit, tonumber(digit), asked
+  due = tonumber(ms)
   if from == '+' then due = due > 0 and now + due or nil end
-  if key == '' then return plain(lane, id, due, envelope) end
-  return deduplicated(lane, id, due, envelope, tonumber(key), tonumber(window), mode)
+  if place ~= '' then
+    local open = tonumber(lasts)
+    if mode == 'debounce' then
+      due = math.max(due or 0, now + open)
+      open = due - now
+    end
+    window = string.format('%d', open)
+  end
+  score = due and string.format('%d', due)
+  return tonumber(n), from == '' and 1 or 2, tonumber(place)
 end
 
 local digits, others, n_busy = {}, {}, 0
-for i = 10, #ARGV, 2 do
-  local digit, other = accept(ARGV[i], ARGV[i + 1])
-  if broken then return broken end
-  digits[#digits + 1] = digit
-  others[#others + 1] = other
-  if digit == '2' then n_busy = n_busy + 1 end
+-- Of the present run: how many jobs are left, how many arguments each has, the next one's key and what the keys say.
+local left, step, key, held, first, id = 0, 1, nil, nil, nil, nil
+for n = 10, #ARGV do
+  if left == 0 then
+    left, step, key = begin(ARGV[n])
+    if not left or left < 1 or n + left * step > #ARGV then
+      return {err = 'ERR enqueue: a header that is none, or too few jobs after it: ' .. ARGV[n]}
+    end
+    held, first = nil, key
+    if key and not closed then held = redis.call('MGET', KEYS[key], unpack(KEYS, key + 1, key + left - 1)) end
+  elseif step == 2 and not id then
+    id = ARGV[n]
+  else
+    local digit, other = '3', nil
+    if held then
+      digit, other = deduplicated(id, ARGV[n], key, held[key - first + 1])
+      key = key + 1
+    elseif not closed then
+      digit = plain(id, ARGV[n])
+    end
+    if broken then return broken end
+    digits[#digits + 1] = digit
+    others[#others + 1] = other
+    if digit == '2' then n_busy = n_busy + 1 end
+    left, id = left - 1, nil
+  end
 end
 if new_due and new_due < first_due then redis.pcall(ARGV[4], ARGV[8], ARGV[9]) end
 if max_bytes and added_bytes > 0 then redis.pcall('HINCRBY', KEYS[6], 'bytes', added_bytes) end

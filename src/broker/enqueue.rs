@@ -88,7 +88,11 @@ impl Door<'_> {
         Ok(futures::future::try_join_all(calls).await?.concat())
     }
 
-    async fn enqueue_some(&self, tag: &Tag, jobs: &[Enqueue]) -> Result<Vec<Enqueued>, BrokerError> {
+    /// The same for at most [`MAX_PER_SCRIPT`].
+    ///
+    /// # Errors
+    /// As [`Door::enqueue`].
+    pub(crate) async fn enqueue_some(&self, tag: &Tag, jobs: &[Enqueue]) -> Result<Vec<Enqueued>, BrokerError> {
         let partition = self.keys.partition(tag);
         let [high, normal, low] = &partition.lanes;
         let fixed = [high, normal, low, &partition.later, &partition.later_jobs, &partition.control, &partition.done];
@@ -100,11 +104,8 @@ impl Door<'_> {
         let words =
             [JOB_FIELD, GROUP, RELEASED, self.scope.publish(), &done, tag.as_str(), BATCH_FIELD, words, due_word];
         let mut args = words.map(text).to_vec();
-        args.reserve(2 * jobs.len());
-        for job in jobs {
-            let place = job.dedup.as_ref().map_or(0, |dedup| places[dedup.key.as_str()]);
-            args.extend([text(header(job, place)), connection::bytes(job.envelope.clone())]);
-        }
+        args.reserve(3 * jobs.len());
+        lay_out(jobs, &places, &mut args);
         let answered = ENQUEUE.run(self.connection, &keys, args).await?;
         verdicts(&answered, jobs.len()).ok_or_else(|| BrokerError::odd("enqueue", &answered))
     }
@@ -129,23 +130,60 @@ fn dedup_keys<'j>(
 /// The largest number of milliseconds that every Lua counts exactly.
 const MAX_MS: u64 = 1 << 53;
 
-/// What the script is told of a job besides its envelope.
-fn header(job: &Enqueue, place: usize) -> String {
-    let lane = job.priority.lane();
-    let due = match job.due {
-        None if job.dedup.is_none() => return lane.to_string(),
-        None => "+0".to_owned(),
-        Some(Due::At(ms)) => format!("@{}", ms.min(MAX_MS)),
-        // A wait below a millisecond is one all the same: `+0` would mean none.
-        Some(Due::In(delay)) => format!("+{}", delay.as_millis().clamp(1, u128::from(MAX_MS))),
-    };
-    let plain = format!("{lane} {} {due}", job.id);
-    match &job.dedup {
-        None => plain,
-        Some(dedup) => {
-            let mode = if job.again { "again" } else { dedup.mode.as_str() };
-            format!("{plain} {place} {} {mode}", dedup.window_ms.clamp(1, MAX_WINDOW_MS))
+/// What the jobs of a run have in common, as their header says it.
+#[derive(Clone, Copy, PartialEq)]
+struct Shared {
+    lane: u8,
+    due: Option<Due>,
+    /// The window and the mode.
+    dedup: Option<(u64, &'static str)>,
+}
+
+impl Shared {
+    fn by(job: &Enqueue) -> Self {
+        let mode = |dedup: &Dedup| if job.again { "again" } else { dedup.mode.as_str() };
+        let dedup = job.dedup.as_ref().map(|dedup| (dedup.window_ms.clamp(1, MAX_WINDOW_MS), mode(dedup)));
+        Self { lane: job.priority.lane(), due: job.due, dedup }
+    }
+
+    /// Whether the script has to know the job's id.
+    fn names_ids(&self) -> bool {
+        self.due.is_some() || self.dedup.is_some()
+    }
+
+    /// The header of so many jobs; `place` is that of the first one's key.
+    fn header(&self, n_jobs: usize, place: usize) -> String {
+        let Self { lane, due, dedup } = self;
+        let due = match due {
+            None if dedup.is_none() => return format!("{lane} {n_jobs}"),
+            None => "+0".to_owned(),
+            Some(Due::At(ms)) => format!("@{}", (*ms).min(MAX_MS)),
+            // A wait below a millisecond is one all the same: `+0` would mean none.
+            Some(Due::In(delay)) => format!("+{}", delay.as_millis().clamp(1, u128::from(MAX_MS))),
+        };
+        match dedup {
+            None => format!("{lane} {n_jobs} {due}"),
+            Some((window_ms, mode)) => format!("{lane} {n_jobs} {due} {place} {window_ms} {mode}"),
         }
+    }
+}
+
+/// The jobs as the script reads them: neighbours that share a header, and whose keys stand side by side, are a run.
+fn lay_out(jobs: &[Enqueue], places: &HashMap<&str, usize>, args: &mut Vec<Value>) {
+    let place = |job: &Enqueue| job.dedup.as_ref().map_or(0, |dedup| places[dedup.key.as_str()]);
+    let mut rest = jobs;
+    while let Some(first) = rest.first() {
+        let (shared, first_place) = (Shared::by(first), place(first));
+        let goes_on = |&(n, job): &(usize, &Enqueue)| {
+            Shared::by(job) == shared && (job.dedup.is_none() || place(job) == first_place + n)
+        };
+        let (run, after) = rest.split_at(rest.iter().enumerate().take_while(goes_on).count());
+        args.push(text(shared.header(run.len(), first_place)));
+        for job in run {
+            args.extend(shared.names_ids().then(|| text(job.id.to_string())));
+            args.push(connection::bytes(job.envelope.clone()));
+        }
+        rest = after;
     }
 }
 
@@ -194,20 +232,39 @@ mod tests {
         Enqueue { id, priority: Priority::Low, due, dedup, again, envelope: Bytes::new() }
     }
 
+    fn texts(args: &[Value]) -> Vec<String> {
+        args.iter().map(|arg| reply::text(arg).unwrap()).collect()
+    }
+
     #[test]
     fn a_header_says_no_more_than_the_script_needs() {
-        let id = uuid::Uuid::nil();
+        let id = uuid::Uuid::nil().to_string();
         let dedup = |window_ms| Some(Dedup { key: "k".to_owned(), window_ms, mode: Mode::Replace });
         let in_a_moment = Some(Due::In(Duration::from_micros(1)));
-        for (job, place, told) in [
-            (job(None, None, false), 0, "3".to_owned()),
-            (job(in_a_moment, None, false), 0, format!("3 {id} +1")),
-            (job(Some(Due::At(u64::MAX)), None, false), 0, format!("3 {id} @9007199254740992")),
-            (job(None, dedup(0), false), 8, format!("3 {id} +0 8 1 replace")),
-            (job(None, dedup(u64::MAX), true), 9, format!("3 {id} +0 9 31536000000 again")),
+        for (job, told) in [
+            (job(None, None, false), vec!["3 1", ""]),
+            (job(in_a_moment, None, false), vec!["3 1 +1", &id, ""]),
+            (job(Some(Due::At(u64::MAX)), None, false), vec!["3 1 @9007199254740992", &id, ""]),
+            (job(None, dedup(0), false), vec!["3 1 +0 8 1 replace", &id, ""]),
+            (job(None, dedup(u64::MAX), true), vec!["3 1 +0 8 31536000000 again", &id, ""]),
         ] {
-            assert_eq!(header(&job, place), told);
+            let mut args = Vec::new();
+            lay_out(&[job], &HashMap::from([("k", 8)]), &mut args);
+            assert_eq!(texts(&args), told);
         }
+    }
+
+    #[test]
+    fn only_neighbours_that_share_everything_share_a_header() {
+        let keyed = |key: &str| job(None, Some(Dedup { key: key.to_owned(), window_ms: 5, mode: Mode::Reject }), false);
+        let jobs = [job(None, None, false), job(None, None, false), keyed("a"), keyed("b"), keyed("a"), keyed("c")];
+        let partition = Keys::new("t:").partition(&Tag::parse("x~0").unwrap());
+        let (names, places) = dedup_keys(&partition, &jobs, 7);
+        let mut args = Vec::new();
+        lay_out(&jobs, &places, &mut args);
+        let headers: Vec<String> = texts(&args).into_iter().filter(|text| text.contains(' ')).collect();
+        assert_eq!(headers, ["3 2", "3 2 +0 8 5 reject", "3 1 +0 8 5 reject", "3 1 +0 10 5 reject"]);
+        assert_eq!(names.len(), 3);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Promise: only commands and options that Dragonfly has; every script's keys are declared and share one
 //! hash tag. Each script has one Rust function of the same name, its only caller.
 
+mod add;
 mod beat;
 mod budget;
 mod cancel;

@@ -1,8 +1,7 @@
 //! Lua scripts: loaded when the server does not have them, then called by their digest.
 
-use std::sync::OnceLock;
-
 use fred::types::Value;
+use tokio::sync::OnceCell;
 
 use super::{
     connection::{BrokerError, BrokerErrorKind, Connection, text},
@@ -13,12 +12,12 @@ use super::{
 pub(crate) struct Script {
     name: &'static str,
     source: &'static str,
-    digest: OnceLock<String>,
+    digest: OnceCell<String>,
 }
 
 impl Script {
     pub(crate) const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, digest: OnceLock::new() }
+        Self { name, source, digest: OnceCell::const_new() }
     }
 
     /// Runs it; a server that has lost its scripts is given this one again.
@@ -28,11 +27,9 @@ impl Script {
         keys: &[&str],
         args: Vec<Value>,
     ) -> Result<Value, BrokerError> {
-        let digest = match self.digest.get() {
-            Some(digest) => digest.clone(),
-            None => self.load(connection).await?,
-        };
-        let call = self.call(&digest, keys, args);
+        // Of many calls that are the first together, one loads it.
+        let digest = self.digest.get_or_try_init(|| self.load(connection)).await?;
+        let call = self.call(digest, keys, args);
         match connection.call("EVALSHA", call.clone()).await {
             Err(error) if error.kind() == BrokerErrorKind::NoScript => {
                 // By the name that this server gives it, whatever another one called it.
@@ -55,8 +52,6 @@ impl Script {
 
     async fn load(&self, connection: &Connection) -> Result<String, BrokerError> {
         let loaded = connection.call("SCRIPT", vec![text("LOAD"), text(self.source)]).await?;
-        let digest = reply::text(&loaded).ok_or_else(|| BrokerError::odd(self.name, &loaded))?;
-        self.digest.get_or_init(|| digest.clone());
-        Ok(digest)
+        reply::text(&loaded).ok_or_else(|| BrokerError::odd(self.name, &loaded))
     }
 }

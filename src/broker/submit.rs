@@ -1,8 +1,9 @@
-//! Puts ready jobs into partitions of queues without budgets: a plain XADD each, as any producer may.
+//! Puts ready jobs into partitions of queues without budgets: a plain XADD each, as any producer may, or many in one call.
 
 use bytes::Bytes;
 
 use super::{
+    add::add,
     connection::{self, BrokerError, Connection, text},
     partition::EntryId,
     reply,
@@ -12,10 +13,10 @@ use crate::{
     keys::{JOB_FIELD, PartitionKeys},
 };
 
-/// How many additions are on the way at once, on one connection.
-const PIPELINE: usize = 1_000;
+/// From so many on, one call of a script is cheaper than a command each.
+const PACKED: usize = 8;
 
-/// Submits over one connection; additions sent together are pipelined.
+/// Submits over one connection.
 #[derive(Clone)]
 pub struct Submitter {
     connection: Connection,
@@ -38,24 +39,20 @@ impl Submitter {
         reply::bytes(&added).map(EntryId).ok_or_else(|| BrokerError::odd("XADD", &added))
     }
 
-    /// Adds many ready jobs, pipelined.
+    /// Adds ready jobs of one lane, at most [`MAX_PER_SCRIPT`](super::MAX_PER_SCRIPT) of them.
     ///
     /// # Errors
     /// As [`Submitter::add`]; some may have been accepted.
-    pub async fn add_all(&self, keys: &PartitionKeys, jobs: Vec<(Priority, Bytes)>) -> Result<(), BrokerError> {
-        let [high, normal, low] = keys.lanes.clone().map(Bytes::from);
-        let mut jobs = jobs.into_iter().map(|(priority, envelope)| {
-            let lane = match priority {
-                Priority::High => &high,
-                Priority::Normal => &normal,
-                Priority::Low => &low,
-            };
+    pub async fn add_some(&self, lane: &str, mut envelopes: Vec<Bytes>) -> Result<(), BrokerError> {
+        let addition = |envelope| {
             let [any_id, field] = [Bytes::from_static(b"*"), Bytes::from_static(JOB_FIELD.as_bytes())];
-            [lane.clone(), any_id, field, envelope].map(connection::bytes).to_vec()
-        });
-        while jobs.len() > 0 {
-            self.connection.call_all("XADD", jobs.by_ref().take(PIPELINE)).await?;
+            vec![text(lane), connection::bytes(any_id), connection::bytes(field), connection::bytes(envelope)]
+        };
+        match envelopes.len() {
+            0 => Ok(()),
+            1 => self.connection.call("XADD", addition(envelopes.remove(0))).await.map(drop),
+            2..PACKED => self.connection.call_all("XADD", envelopes.into_iter().map(addition)).await.map(drop),
+            _ => add(&self.connection, lane, envelopes).await,
         }
-        Ok(())
     }
 }

@@ -64,16 +64,21 @@ impl Client {
     }
 }
 
-/// Where a job goes: with a dedup key, always to the same partition, so that the key meets itself; else by turns. Partition 0
-/// exists by convention, even before the first worker of the queue has started.
+/// Where a job goes.
 pub(crate) fn choose(queues: &QueueTags, queue: &QueueName, key: Option<&str>, turn: usize) -> Tag {
-    match queues.get(queue) {
-        Some(tags) if !tags.is_empty() => {
-            let place = key.map_or(turn % tags.len(), |key| of_key(key, tags.len()));
-            tags[place].clone()
-        }
-        _ => tags(queue, 1, 1).swap_remove(0),
-    }
+    tag_at(queues, queue, place(queues, queue, key, turn))
+}
+
+/// Which of its queue's partitions a job goes to: with a dedup key, always to the same one, so that the key meets itself;
+/// else by turns.
+pub(super) fn place(queues: &QueueTags, queue: &QueueName, key: Option<&str>, turn: usize) -> usize {
+    let n_partitions = queues.get(queue).map_or(1, |tags| tags.len().max(1));
+    key.map_or(turn % n_partitions, |key| of_key(key, n_partitions))
+}
+
+/// A queue's partition. Partition 0 exists by convention, even before the first worker of the queue has started.
+pub(super) fn tag_at(queues: &QueueTags, queue: &QueueName, place: usize) -> Tag {
+    queues.get(queue).and_then(|tags| tags.get(place)).cloned().unwrap_or_else(|| tags(queue, 1, 1).swap_remove(0))
 }
 
 #[cfg(test)]

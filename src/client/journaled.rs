@@ -9,7 +9,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Accepted, Client, Fleet, Submission, SubmitError, Submitted};
+use bytes::Bytes;
+
+use super::{Accepted, Client, Fleet, Submission, SubmitError, Submitted, Unplaced, place::at_once};
 use crate::{
     broker::BrokerErrorKind,
     dedup::Mode,
@@ -20,13 +22,16 @@ use crate::{
 /// Jobs of one transaction.
 const CHUNK: usize = 1_000;
 
+/// Transactions of a batch that are open at once: Dragonfly is given one's jobs while Postgres writes another's rows.
+const TRANSACTIONS: usize = 2;
+
 /// Accepts jobs into the journal alone, for when Dragonfly cannot be reached: a worker's relay brings them.
 ///
 /// # Errors
 /// [`SubmitError`] says whether they may have been accepted; those of earlier chunks may have been.
 pub async fn accept_without_dragonfly(store: &Store, submissions: &[Submission]) -> Result<(), SubmitError> {
     for some in submissions.chunks(CHUNK) {
-        let rows: Vec<JournalRow> = some.iter().map(row).collect();
+        let rows: Vec<JournalRow> = some.iter().map(|job| row(job, marked(job))).collect();
         let mut tx = store.begin().await.map_err(SubmitError::NotJournaled)?;
         tx.journal(&rows, Held::ByTheJournal).await.map_err(SubmitError::NotJournaled)?;
         tx.wake_relays().await.map_err(SubmitError::NotJournaled)?;
@@ -40,30 +45,32 @@ impl Client {
     pub(super) async fn submit_journaled(
         &self,
         fleet: &Fleet,
-        mut jobs: Vec<(usize, Submission)>,
+        jobs: &[Unplaced<'_>],
     ) -> Result<Vec<(usize, Submitted)>, SubmitError> {
-        let Some((_, first)) = jobs.first() else { return Ok(Vec::new()) };
-        let Some(store) = &self.journal else { return Err(SubmitError::NoJournal(first.queue.clone())) };
-        jobs.iter_mut().for_each(|(_, job)| job.envelope.options.journaled = true);
-        let mut submitted = Vec::with_capacity(jobs.len());
-        while !jobs.is_empty() {
-            let rest = jobs.split_off(jobs.len().min(CHUNK));
-            submitted.extend(self.journal_some(store, fleet, std::mem::replace(&mut jobs, rest)).await?);
-        }
-        Ok(submitted)
+        let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+        let Some(store) = &self.journal else {
+            return Err(SubmitError::NoJournal(first.submission.queue.clone()));
+        };
+        let n_at_once = if independent(jobs) { TRANSACTIONS } else { 1 };
+        let transactions: Vec<_> = jobs.chunks(CHUNK).map(|some| self.journal_some(store, fleet, some)).collect();
+        let submitted = at_once(transactions, n_at_once).await?;
+        Ok(submitted.into_iter().flatten().collect())
     }
 
     async fn journal_some(
         &self,
         store: &Store,
         fleet: &Fleet,
-        jobs: Vec<(usize, Submission)>,
+        jobs: &[Unplaced<'_>],
     ) -> Result<Vec<(usize, Submitted)>, SubmitError> {
-        let accepted: Vec<_> = jobs.iter().map(|(number, job)| (*number, job.envelope.id)).collect();
-        let rows: Vec<JournalRow> = jobs.iter().map(|(_, job)| row(job)).collect();
+        let accepted: Vec<_> = jobs.iter().map(|job| (job.number, job.submission.envelope.id)).collect();
+        let rows: Vec<JournalRow> =
+            jobs.iter().map(|job| row(job.submission, job.submission.envelope.write())).collect();
         let mut tx = store.begin().await.map_err(SubmitError::NotJournaled)?;
         tx.journal(&rows, Held::ByDragonfly).await.map_err(SubmitError::NotJournaled)?;
-        let submitted = match Box::pin(self.place(fleet, jobs)).await {
+        let jobs =
+            jobs.iter().zip(&rows).map(|(job, row)| Unplaced { written: Some(row.envelope.clone()), ..job.clone() });
+        let submitted = match Box::pin(self.place(fleet, jobs.collect())).await {
             Ok(placed) => settle_rows(&mut tx, placed, &accepted).await?,
             Err(SubmitError::Unknown(error)) => {
                 tracing::warn!(%error, n_jobs = rows.len(), "Dragonfly is away: jobs are accepted into the journal, the relay brings them");
@@ -76,6 +83,14 @@ impl Client {
         tx.commit().await.map_err(SubmitError::MaybeJournaled)?;
         Ok(submitted)
     }
+}
+
+/// Whether transactions may be open side by side. Not where a job may take the place of another one of its batch: that
+/// one's row has to be there to be seen. And only when all lock rows in the same order, so that none waits for another in a
+/// circle.
+fn independent(jobs: &[Unplaced<'_>]) -> bool {
+    let keyed = jobs.iter().any(|job| job.submission.envelope.options.dedup.is_some());
+    !keyed && jobs.is_sorted_by(|one, next| one.submission.envelope.id < next.submission.envelope.id)
 }
 
 /// Rows of jobs that were refused, or that another stands for, go; what Dragonfly has no room for stays with the relay.
@@ -121,10 +136,15 @@ async fn settle_rows(
     Ok(submitted)
 }
 
-fn row(submission: &Submission) -> JournalRow {
-    let Submission { queue, envelope, delay } = submission;
-    let mut envelope = envelope.clone();
+/// The envelope of a job that has a row.
+fn marked(submission: &Submission) -> Bytes {
+    let mut envelope = submission.envelope.clone();
     envelope.options.journaled = true;
+    envelope.write()
+}
+
+fn row(submission: &Submission, written: Bytes) -> JournalRow {
+    let Submission { queue, envelope, delay } = submission;
     let options = &envelope.options;
     let window = options.dedup.as_ref().filter(|dedup| dedup.mode == Mode::Debounce).map(|dedup| dedup.window_ms);
     let quiet = window.map(Duration::from_millis);
@@ -135,6 +155,6 @@ fn row(submission: &Submission) -> JournalRow {
         priority: options.priority,
         delay: (*delay).max(quiet),
         run_at_ms: options.run_at_ms,
-        envelope: envelope.write(),
+        envelope: written,
     }
 }

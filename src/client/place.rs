@@ -3,49 +3,73 @@
 //! Promise: each job is answered for by itself; jobs that share a dedup key meet in one partition. Jobs of a replicated
 //! queue are accepted once enough replicas have them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::HashSet;
 
-use super::{Accepted, Client, Guarantees, Submission, SubmitError, Submitted, fleet::Fleet, fleet::choose};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{Accepted, Client, Guarantees, Submission, SubmitError, Submitted, fleet::{Fleet, place, tag_at}};
 use crate::{
-    broker::{BrokerError, Door, Due, Enqueue, Enqueued, Writes},
+    broker::{BrokerError, Door, Due, Enqueue, Enqueued, MAX_PER_SCRIPT, Writes},
     dedup,
     job::{JobId, QueueName},
     partition::Tag,
     policy::{Durability, Policy},
 };
 
-/// Whether ready jobs go through the script too, 128 a call, where nothing has to be judged.
-const PACK_ALL: bool = false;
+/// How many calls of a batch are on their way at once: enough that the server never waits, few enough that none of them
+/// is out of time before its turn.
+const CALLS: usize = 32;
+
+/// A job to place.
+#[derive(Clone)]
+pub(super) struct Unplaced<'s> {
+    /// Its place among what is submitted together.
+    pub(super) number: usize,
+    /// The job.
+    pub(super) submission: &'s Submission,
+    /// Its envelope, where somebody had to write it already; the others are written while those before are on their way.
+    pub(super) written: Option<Bytes>,
+}
+
+impl Unplaced<'_> {
+    fn envelope(&self) -> Bytes {
+        self.written.clone().unwrap_or_else(|| self.submission.envelope.write())
+    }
+
+    fn due(&self) -> Option<Due> {
+        let at = self.submission.envelope.options.run_at_ms.map(Due::At);
+        self.submission.delay.map(Due::In).or(at)
+    }
+}
+
+/// Jobs of one partition.
+struct Group<'s> {
+    queue: &'s QueueName,
+    tag: Tag,
+    jobs: Vec<Unplaced<'s>>,
+}
 
 impl Client {
     /// Puts jobs into Dragonfly, spread over their queues' partitions.
     pub(super) async fn place(
         &self,
         fleet: &Fleet,
-        jobs: Vec<(usize, Submission)>,
+        jobs: Vec<Unplaced<'_>>,
     ) -> Result<Vec<(usize, Submitted)>, SubmitError> {
         if let Some(error) = fleet.away.clone().filter(|_| !jobs.is_empty()) {
             return Err(error.into());
         }
-        let mut by_partition: HashMap<Tag, Vec<(usize, Submission)>> = HashMap::new();
-        let turn = fastrand::usize(..1 << 16);
-        for (number, submission) in jobs {
-            let key = submission.envelope.options.dedup.as_ref().map(check).transpose()?;
-            let tag = choose(&fleet.queues, &submission.queue, key, turn + number);
-            by_partition.entry(tag).or_default().push((number, submission));
-        }
         let replicated: HashSet<usize> = if self.any_replicated(fleet) {
-            let all = by_partition.values().flatten();
-            let replicated = all.filter(|(_, job)| self.durability(fleet, &job.queue) == Durability::Replicated);
-            replicated.map(|(number, _)| *number).collect()
+            let is_replicated =
+                |job: &&Unplaced<'_>| self.durability(fleet, &job.submission.queue) == Durability::Replicated;
+            jobs.iter().filter(is_replicated).map(|job| job.number).collect()
         } else {
             HashSet::new()
         };
+        let groups = spread(fleet, jobs)?;
         let writes = if replicated.is_empty() { None } else { Some(Writes::begin(&self.connection).await?) };
-        let added = by_partition.into_iter().map(|(tag, jobs)| self.add(fleet, tag, jobs));
+        let added = groups.into_iter().map(|group| self.add(fleet, group));
         let submitted = futures::future::try_join_all(added).await?;
         let mut submitted: Vec<(usize, Submitted)> = submitted.into_iter().flatten().collect();
         if let Some(writes) = writes {
@@ -80,33 +104,46 @@ impl Client {
     }
 
     /// Ready jobs that nobody has to judge go as plain additions, the others through the script.
-    async fn add(
-        &self,
-        fleet: &Fleet,
-        tag: Tag,
-        jobs: Vec<(usize, Submission)>,
-    ) -> Result<Vec<(usize, Submitted)>, SubmitError> {
-        let mut submitted = Vec::with_capacity(jobs.len());
-        let queue = jobs.first().map(|(_, submission)| &submission.queue);
-        let limited = queue.and_then(|queue| fleet.policies.get(queue)).is_some_and(Policy::limits_producers);
-        let (mut ready, mut judged, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, Submission { queue, envelope, delay }) in jobs {
-            let due = due(delay, envelope.options.run_at_ms);
-            let (id, priority) = (envelope.id, envelope.options.priority);
-            if PACK_ALL || limited || due.is_some() || envelope.options.dedup.is_some() {
-                let dedup = envelope.options.dedup.clone();
-                judged.push(Enqueue { id, priority, due, dedup, again: false, envelope: envelope.write() });
-                places.push((number, queue));
+    async fn add(&self, fleet: &Fleet, group: Group<'_>) -> Result<Vec<(usize, Submitted)>, SubmitError> {
+        let limited = fleet.policies.get(group.queue).is_some_and(Policy::limits_producers);
+        let (mut lanes, mut judged) = ([const { Vec::new() }; 3], Vec::new());
+        let mut submitted = Vec::with_capacity(group.jobs.len());
+        for job in group.jobs {
+            let envelope = &job.submission.envelope;
+            if limited || envelope.options.dedup.is_some() || job.due().is_some() {
+                judged.push(job);
             } else {
-                ready.push((priority, envelope.write()));
-                submitted.push((number, Ok(Accepted::new(id))));
+                submitted.push((job.number, Ok(Accepted::new(envelope.id))));
+                lanes[usize::from(envelope.options.priority.lane()) - 1].push(job);
             }
         }
-        self.submitter.add_all(&self.options.keys.partition(&tag), ready).await?;
-        let verdicts = self.door().enqueue(&tag, &judged).await?;
-        let judged = judged.iter().zip(places).zip(verdicts);
-        submitted.extend(judged.map(|((job, (number, queue)), verdict)| (number, told(job.id, queue, verdict))));
+        self.add_ready(&group.tag, &lanes).await?;
+        submitted.extend(self.add_judged(&group.tag, &judged).await?);
         Ok(submitted)
+    }
+
+    /// Each lane's jobs in their order, many in a call.
+    async fn add_ready(&self, tag: &Tag, lanes: &[Vec<Unplaced<'_>>; 3]) -> Result<(), SubmitError> {
+        let names = self.options.keys.partition(tag).lanes;
+        for (name, jobs) in names.iter().zip(lanes) {
+            let calls = jobs
+                .chunks(MAX_PER_SCRIPT)
+                .map(async |some| self.submitter.add_some(name, some.iter().map(Unplaced::envelope).collect()).await);
+            at_once(calls.collect(), CALLS).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_judged(&self, tag: &Tag, jobs: &[Unplaced<'_>]) -> Result<Vec<(usize, Submitted)>, SubmitError> {
+        let calls = jobs.chunks(MAX_PER_SCRIPT).map(async |some| {
+            let asked: Vec<Enqueue> = some.iter().map(enqueue).collect();
+            self.door().enqueue_some(tag, &asked).await
+        });
+        let verdicts = at_once(calls.collect(), CALLS).await?.into_iter().flatten();
+        let submitted = jobs.iter().zip(verdicts).map(|(Unplaced { number, submission, .. }, verdict)| {
+            (*number, told(submission.envelope.id, &submission.queue, verdict))
+        });
+        Ok(submitted.collect())
     }
 
     fn door(&self) -> Door<'_> {
@@ -114,8 +151,44 @@ impl Client {
     }
 }
 
-fn due(delay: Option<Duration>, run_at_ms: Option<u64>) -> Option<Due> {
-    delay.map(Due::In).or_else(|| run_at_ms.map(Due::At))
+/// Begun one after the other and answered in that order, at most so many at once.
+pub(super) async fn at_once<T, E>(calls: Vec<impl Future<Output = Result<T, E>>>, most: usize) -> Result<Vec<T>, E> {
+    let mut calls = calls.into_iter();
+    match (calls.next(), calls.len()) {
+        (None, _) => Ok(Vec::new()),
+        // Alone it is awaited as it is: a stream of one wakes its own task each time that it has to wait.
+        (Some(only), 0) => Ok(vec![only.await?]),
+        (Some(first), _) => stream::iter(std::iter::once(first).chain(calls)).buffered(most).try_collect().await,
+    }
+}
+
+/// Jobs by the partition that each goes to: that of its dedup key, or all of its queue's in turn.
+fn spread<'s>(fleet: &Fleet, jobs: Vec<Unplaced<'s>>) -> Result<Vec<Group<'s>>, SubmitError> {
+    let turn = fastrand::usize(..1 << 16);
+    // By the queue and the place of the partition among its queue's. Few, and neighbours mostly share it.
+    let mut groups: Vec<(usize, Group<'s>)> = Vec::new();
+    let mut last = 0;
+    for job in jobs {
+        let queue = &job.submission.queue;
+        let key = job.submission.envelope.options.dedup.as_ref().map(check).transpose()?;
+        let place = place(&fleet.queues, queue, key, turn + job.number);
+        let is_its = |(at, group): &(usize, Group<'s>)| *at == place && group.queue == queue;
+        if !groups.get(last).is_some_and(is_its) {
+            last = groups.iter().position(is_its).unwrap_or_else(|| {
+                groups.push((place, Group { queue, tag: tag_at(&fleet.queues, queue, place), jobs: Vec::new() }));
+                groups.len() - 1
+            });
+        }
+        groups[last].1.jobs.push(job);
+    }
+    Ok(groups.into_iter().map(|(_, group)| group).collect())
+}
+
+fn enqueue(job: &Unplaced<'_>) -> Enqueue {
+    let envelope = &job.submission.envelope;
+    let dedup = envelope.options.dedup.clone();
+    let priority = envelope.options.priority;
+    Enqueue { id: envelope.id, priority, due: job.due(), dedup, again: false, envelope: job.envelope() }
 }
 
 fn check(dedup: &dedup::Dedup) -> Result<&str, SubmitError> {
@@ -130,14 +203,14 @@ fn check(dedup: &dedup::Dedup) -> Result<&str, SubmitError> {
     Err(SubmitError::Invalid(reason))
 }
 
-fn told(id: JobId, queue: QueueName, verdict: Enqueued) -> Submitted {
+fn told(id: JobId, queue: &QueueName, verdict: Enqueued) -> Submitted {
     match verdict {
         Enqueued::Accepted => Ok(Accepted::new(id)),
         Enqueued::Replaced(replaced) => Ok(Accepted { replaced: Some(replaced), ..Accepted::new(id) }),
         Enqueued::Existing(owner) => Ok(Accepted { existing: true, ..Accepted::new(owner) }),
         Enqueued::Duplicate(owner) => Err(SubmitError::Duplicate { owner }),
-        Enqueued::Busy(retry_after) => Err(SubmitError::Busy { queue, retry_after }),
-        Enqueued::Closed => Err(SubmitError::Closed(queue)),
+        Enqueued::Busy(retry_after) => Err(SubmitError::Busy { queue: queue.clone(), retry_after }),
+        Enqueued::Closed => Err(SubmitError::Closed(queue.clone())),
         Enqueued::OutOfMemory => Err(SubmitError::Refused(BrokerError::out_of_memory("enqueue"))),
     }
 }

@@ -1,16 +1,19 @@
 //! From an envelope to MessagePack: fields at their defaults are left out, unknown ones written as they came.
 
 use bytes::Bytes;
-use rmp::encode::{write_map_len, write_str};
+use rmp::{
+    Marker,
+    encode::{write_map_len, write_str},
+};
 use serde::Serialize;
 
 use super::{Envelope, VERSION};
 use crate::job::Priority;
 
 pub(super) fn write(envelope: &Envelope) -> Bytes {
-    let mut map = Map { n_entries: 0, bytes: Vec::with_capacity(128 + envelope.payload.len()) };
+    let mut map = Map::with_room_for(160 + envelope.payload.len());
     map.number("v", u64::from(VERSION));
-    map.text("id", &envelope.id.0.as_hyphenated().to_string());
+    map.text("id", envelope.id.0.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
     map.text("kind", envelope.kind.as_str());
     map.raw("payload", &envelope.payload);
     write_options(&mut map, envelope);
@@ -57,12 +60,22 @@ fn write_options(map: &mut Map, envelope: &Envelope) {
 
 struct Map {
     n_entries: u32,
+    /// The first byte is kept for the number of entries.
     bytes: Vec<u8>,
 }
+
+/// The most entries of a map whose length takes one byte.
+const SHORT: u8 = 15;
 
 const TO_VEC: &str = "writing to a Vec cannot fail";
 
 impl Map {
+    fn with_room_for(n_bytes: usize) -> Self {
+        let mut bytes = Vec::with_capacity(n_bytes);
+        bytes.push(0);
+        Self { n_entries: 0, bytes }
+    }
+
     fn key(&mut self, name: &str) {
         self.n_entries += 1;
         write_str(&mut self.bytes, name).expect(TO_VEC);
@@ -88,10 +101,15 @@ impl Map {
         rmp_serde::encode::write_named(&mut self.bytes, value).expect("lists of text and plain records encode");
     }
 
-    fn finish(self) -> Bytes {
-        let mut whole = Vec::with_capacity(self.bytes.len() + 5);
-        write_map_len(&mut whole, self.n_entries).expect(TO_VEC);
-        whole.extend_from_slice(&self.bytes);
-        Bytes::from(whole)
+    fn finish(mut self) -> Bytes {
+        match u8::try_from(self.n_entries) {
+            Ok(n_entries @ ..=SHORT) => self.bytes[0] = Marker::FixMap(n_entries).to_u8(),
+            _ => {
+                let mut length = Vec::with_capacity(5);
+                write_map_len(&mut length, self.n_entries).expect(TO_VEC);
+                self.bytes.splice(..1, length);
+            }
+        }
+        Bytes::from(self.bytes)
     }
 }

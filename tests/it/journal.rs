@@ -13,10 +13,12 @@ use std::{
 };
 
 use engine::{
+    broker::sampling,
     client::{Client, Submission},
     handler::{Attempt, Job, Output},
     job::{JobId, QueueName},
     outcome::JobError,
+    partition::tags,
     policy::{Durability, Policy},
     registry::Registry,
     retry::RetryPolicy,
@@ -126,6 +128,19 @@ async fn all_are_done_once(fixture: &Fixture, ids: &[JobId]) {
     assert_eq!(fixture.until_idle(&LEDGER).await, 0, "no dead letters");
     let n_results = fixture.number("select count(*) from job_results").await;
     assert_eq!(n_results, i64::try_from(ids.len()).unwrap());
+}
+
+#[tokio::test]
+async fn every_job_of_a_large_batch_has_its_row_and_its_entry() {
+    let fixture = Fixture::new().await;
+    let client = journaling(&fixture, &fixture.store).await;
+    let batch = entries(2_500);
+    let submitted: Vec<JobId> = batch.iter().map(|job| job.envelope.id).collect();
+    assert_eq!(client.submit_all(batch).await.unwrap(), submitted);
+    assert_eq!(journaled(&fixture).await, 2_500);
+    let partition = fixture.keys.partition(&tags(&LEDGER, 1, 1)[0]);
+    let depths = sampling::depths(client.connection(), &partition).await.unwrap();
+    assert_eq!(depths.lanes.iter().sum::<u64>(), 2_500);
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ async fn a_key_that_cannot_be_kept_takes_its_job_with_it() {
     corner.submit(job_with("waits", Mode::Replace, HOUR)).await.unwrap();
     corner.submit(job_with("waits too", Mode::Replace, HOUR).after(HOUR)).await.unwrap();
     let mut plain = server.connect().await;
-    assert_eq!(plain.ask(&["ACL", "SETUSER", "default", "-set"]).await.unwrap(), "OK");
+    assert_eq!(plain.ask(&["ACL", "SETUSER", "default", "-psetex"]).await.unwrap(), "OK");
     for key in ["k", "waits", "waits too"] {
         for delay in [None, Some(HOUR)] {
             let mut submission = job_with(key, Mode::Replace, HOUR);
@@ -233,7 +233,7 @@ async fn a_key_that_cannot_be_kept_takes_its_job_with_it() {
         }
     }
     assert_eq!(corner.depth().await, (1, 1), "neither the job nor its key, and what was there stays");
-    assert_eq!(plain.ask(&["ACL", "SETUSER", "default", "+set"]).await.unwrap(), "OK");
+    assert_eq!(plain.ask(&["ACL", "SETUSER", "default", "+psetex"]).await.unwrap(), "OK");
     assert!(corner.submit(job_with("k", Mode::Reject, HOUR)).await.is_ok());
 }
 

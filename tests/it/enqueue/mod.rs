@@ -1,6 +1,7 @@
 //! How jobs are accepted: each dedup key once, within budgets, nothing left behind by what was refused.
 
 mod budgets;
+mod bulk;
 mod dedup;
 mod model;
 mod replicas;
