@@ -60,7 +60,10 @@ impl<C: Send + Sync + 'static> Executor<C> {
             return; // already in hand: claimed anew by ourselves
         }
         let (executor, holding) = (Arc::clone(self), Arc::clone(holding));
-        drop(self.runner.shutdown.spawn(async move { executor.process(holding, entry, slot, origin).await }));
+        let f = async move { executor.process(holding, entry, slot, origin).await };
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| eprintln!("SIZE accept {}", std::mem::size_of_val(&f)));
+        drop(self.runner.shutdown.spawn(f));
     }
 
     async fn process(&self, holding: Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
@@ -83,7 +86,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
 
     async fn start_one(&self, ready: Ready<C>) {
         if ready.delivery.runs_alone() {
-            return self.runner.run_alone(ready).await;
+            return Box::pin(self.runner.run_alone(ready)).await; // rare, and larger than the rest
         }
         match self.batches.get(&ready.delivery.envelope.kind) {
             Some(batch) => drop(batch.send(ready).await),

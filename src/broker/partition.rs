@@ -8,6 +8,7 @@ use fred::types::Value;
 
 use super::{
     connection::{Address, BrokerError, Connection},
+    release::Held,
     reply,
 };
 use crate::{
@@ -124,6 +125,11 @@ impl Entry {
         let fields: Vec<Bytes> = reply::array(fields).iter().filter_map(reply::bytes).collect();
         let job = fields.chunks_exact(2).find(|pair| pair[0] == keys::JOB_FIELD).map(|pair| pair[1].clone());
         Self { priority, id: EntryId(reply::bytes(id).unwrap_or_default()), job, fields, deaths }
+    }
+
+    /// The entry as something that is held.
+    pub(crate) fn into_held(self) -> Held {
+        Held { priority: self.priority, entry: self.id }
     }
 
     /// The id that a job gets whose envelope names none: the same at every delivery.

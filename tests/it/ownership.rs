@@ -8,7 +8,7 @@ use engine::{
     completion::{Format, Timings},
     job::{JobId, QueueName},
     partition::tags,
-    store::{DeadRow, ResultRow},
+    store::{DeadRow, ResultRow, Results},
 };
 use harness::{Fixture, eventually};
 
@@ -79,12 +79,10 @@ fn dead(id: JobId) -> DeadRow {
 fn done(id: JobId) -> ResultRow<'static> {
     ResultRow {
         id,
-        queue: "toys",
         kind: "toy.echo",
         user_id: None,
         attempt: 1,
         result: &serde_json::Value::Null,
-        worker: "zombie",
         timings: Timings { queued_ms: 1, started_ms: 2, finished_ms: 3 },
     }
 }
@@ -98,7 +96,8 @@ async fn a_job_is_never_both_done_and_dead_in_whichever_order_they_are_written()
         for writes_result in [is_done_first, !is_done_first] {
             let mut tx = fixture.store.begin().await.unwrap();
             if writes_result {
-                assert!(tx.insert_results(&[done(id)]).await.unwrap().contains(&id));
+                let results = Results { queue: "toys", worker: "zombie", rows: &[done(id)] };
+                assert!(tx.insert_results(results).await.unwrap().contains(&id));
             } else {
                 tx.bury(&[dead(id)]).await.unwrap();
             }
