@@ -60,10 +60,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
             return; // already in hand: claimed anew by ourselves
         }
         let (executor, holding) = (Arc::clone(self), Arc::clone(holding));
-        let f = async move { executor.process(holding, entry, slot, origin).await };
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        ONCE.call_once(|| eprintln!("SIZE accept {}", std::mem::size_of_val(&f)));
-        drop(self.runner.shutdown.spawn(f));
+        drop(self.runner.shutdown.spawn(async move { executor.process(holding, entry, slot, origin).await }));
     }
 
     async fn process(&self, holding: Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
@@ -94,7 +91,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
         }
     }
 
-    async fn settle(&self, delivery: Delivery, verdict: Verdict) {
+    async fn settle(&self, delivery: Box<Delivery>, verdict: Verdict) {
         let now_ms = self.runner.clock.now_ms();
         let timings = Timings { queued_ms: delivery.queued_ms, started_ms: 0, finished_ms: now_ms };
         if let Verdict::Dead(status, error) = &verdict {

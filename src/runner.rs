@@ -30,7 +30,7 @@ use crate::{
 
 /// A delivery ready to run.
 pub(crate) struct Ready<C> {
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: Box<Delivery>,
     pub(crate) handler: Arc<dyn Handler<C>>,
     pub(crate) payload: Payload,
     /// One of the queue's slots, or all of them.
@@ -65,7 +65,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             return self.release(&ready.delivery).await;
         };
         ready.slot = Some(all);
-        let Delivery { holding, held, .. } = &ready.delivery;
+        let Delivery { holding, held, .. } = &*ready.delivery;
         if let Err(error) = holding.partition.begin_alone(held).await {
             metrics::role_failed("runner");
             tracing::warn!(%error, "could not note that a suspected job runs alone; handing it back");
@@ -113,7 +113,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
     async fn unless_cancelled(
         &self,
         guarded: impl Future<Output = Result<Outcomes, Failure>>,
-        deliveries: &[(Delivery, Option<Slot>)],
+        deliveries: &[(Box<Delivery>, Option<Slot>)],
     ) -> Result<Outcomes, Failure> {
         let [(only, _)] = deliveries else { return guarded.await };
         tokio::select! {
@@ -123,7 +123,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         }
     }
 
-    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Delivery, Option<Slot>)) {
+    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Box<Delivery>, Option<Slot>)) {
         let Ready { delivery, payload, slot, .. } = ready;
         let options = &delivery.envelope.options;
         let attempt = Attempt {
@@ -147,7 +147,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         retry: RetryTable,
         started_ms: u64,
         outcomes: Result<Outcomes, Failure>,
-        deliveries: Vec<(Delivery, Option<Slot>)>,
+        deliveries: Vec<(Box<Delivery>, Option<Slot>)>,
     ) {
         let finished_ms = self.clock.now_ms();
         let mut outcomes = fan_out(outcomes, deliveries.len()).into_iter();

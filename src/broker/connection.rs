@@ -267,7 +267,8 @@ impl Connection {
             queued.await.map_err(|error| BrokerError::new(command, &error))?;
         }
         let answers = Box::pin(pipeline.try_all::<Value>()).await.into_iter().zip(&commands);
-        let answers: Vec<_> = answers.map(|(answer, command)| answer.map_err(|error| BrokerError::new(command, &error))).collect();
+        let answers: Vec<_> =
+            answers.map(|(answer, command)| answer.map_err(|error| BrokerError::new(command, &error))).collect();
         for (command, answer) in commands.iter().zip(&answers) {
             metrics::broker_called(command, begun.elapsed(), answer.is_ok());
         }

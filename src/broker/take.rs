@@ -54,11 +54,7 @@ impl Share {
 fn shares(limit: usize) -> [Share; 3] {
     let (below_high, low) = (limit / 8, limit / 16);
     let share = |lane, asked| Share { lane, asked, came: 0 };
-    [
-        share(Priority::High, limit - below_high),
-        share(Priority::Normal, below_high - low),
-        share(Priority::Low, low),
-    ]
+    [share(Priority::High, limit - below_high), share(Priority::Normal, below_high - low), share(Priority::Low, low)]
 }
 
 /// What the lanes gave. What is taken is taken, whether or not another lane answered.
@@ -103,7 +99,8 @@ impl Partition {
         let paused = ("HGET", [&*self.keys.control, "paused"].map(text).to_vec());
         let asked = shares.iter().filter(|share| share.asked > 0);
         let reads = asked.map(|share| ("XREADGROUP", self.read(consumer, share.lane, share.asked)));
-        let mut answers = self.commands.call_together(std::iter::once(paused).chain(reads).collect()).await?.into_iter();
+        let mut answers =
+            self.commands.call_together(std::iter::once(paused).chain(reads).collect()).await?.into_iter();
         let paused = answers.next().transpose()?;
         let mut taken = Gathered::default();
         for share in shares.iter_mut().filter(|share| share.asked > 0) {

@@ -223,10 +223,8 @@ async fn write_rows<C>(
 }
 
 fn needs_commit(settlement: &Settlement) -> bool {
-    matches!(
-        settlement.verdict,
-        Verdict::Done(Produced { is_kept: true, .. }) | Verdict::Dead(..) | Verdict::Cancelled
-    ) || leaves_the_journal(settlement).is_some()
+    matches!(settlement.verdict, Verdict::Done(Produced { is_kept: true, .. }) | Verdict::Dead(..) | Verdict::Cancelled)
+        || leaves_the_journal(settlement).is_some()
 }
 
 /// Its result's row, if it has one, is all that is to be written.

@@ -128,7 +128,7 @@ fn ending<'a>(settlement: &'a Settlement, context: &'a SettleContext) -> Option<
         Verdict::Known(stored) => (stored.timings, &*stored.worker),
         _ => (*timings, &*context.consumer),
     };
-    let Delivery { envelope, holding, .. } = delivery;
+    let Delivery { envelope, holding, .. } = &**delivery;
     Some(Ending {
         id: envelope.id,
         kind: &envelope.kind,

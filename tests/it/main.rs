@@ -24,3 +24,4 @@ mod retries;
 mod schedules;
 mod search;
 mod sequences;
+mod settlements;
