@@ -1,14 +1,16 @@
 //! Other job systems, each through its adapter under `benches/peers/`: a child process that measures and prints a line.
 //!
-//! Promise: a peer that is not installed, or fails, is left out of the rest of the run, and why is said.
+//! Promise: a peer that is not installed, fails or hangs is left out of the rest of the run, and why is said; none of its
+//! processes outlives its measure.
 
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::process::Command;
 
 use crate::{
+    adapter,
     corner::{self, Scratch, Servers},
     noop,
     plan::Plan,
@@ -38,7 +40,7 @@ impl Peer {
 pub(crate) const PEERS: [Peer; 5] = [
     Peer { name: "peer_bullmq", title: "BullMQ (Node.js)", divisor: 1, on_postgres: false },
     Peer { name: "peer_bullmq_rust", title: "BullMQ (Rust)", divisor: 1, on_postgres: false },
-    Peer { name: "peer_taskiq", title: "taskiq (Redis streams)", divisor: 10, on_postgres: false },
+    Peer { name: "peer_taskiq", title: "taskiq (Redis streams)", divisor: 4, on_postgres: false },
     Peer { name: "peer_awa", title: "awa (Rust, Postgres)", divisor: 1, on_postgres: true },
     Peer { name: "peer_awa_python", title: "awa (Python, Postgres)", divisor: 2, on_postgres: true },
 ];
@@ -47,8 +49,8 @@ pub(crate) const PEERS: [Peer; 5] = [
 const CONCURRENCY: usize = 100;
 /// Submissions a second, as of ours.
 const RATE: u64 = 500;
-/// Nothing that a peer is asked takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Beyond the time of its arrivals; nothing that a peer is asked takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What the installer says of one.
 #[derive(Deserialize)]
@@ -61,6 +63,7 @@ struct Installed {
 #[derive(Deserialize)]
 struct Counted {
     jobs: usize,
+    enqueue_seconds: f64,
     seconds: f64,
 }
 
@@ -142,14 +145,12 @@ async fn take(
     samples: &mut Samples,
 ) -> anyhow::Result<()> {
     let n_jobs = (plan.n_peer / peer.divisor).max(1);
-    for measure in ["enqueue", "drain"] {
-        let arguments = if measure == "drain" { vec![n_jobs, CONCURRENCY] } else { vec![n_jobs] };
-        let Counted { jobs, seconds } = once(peer, command, servers, (measure, &arguments)).await?;
-        ensure!(jobs == n_jobs, "{measure}: of {n_jobs} jobs it counts {jobs}");
-        samples.add(peer.figure(measure), per_second(jobs, Duration::from_secs_f64(seconds)));
-    }
+    let counted: Counted = once(peer, command, (servers, plan), ("drain", &[n_jobs, CONCURRENCY])).await?;
+    ensure!(counted.jobs == n_jobs, "drain: of {n_jobs} jobs it counts {}", counted.jobs);
+    samples.add(peer.figure("enqueue"), per_second(n_jobs, Duration::from_secs_f64(counted.enqueue_seconds)));
+    samples.add(peer.figure("drain"), per_second(n_jobs, Duration::from_secs_f64(counted.seconds)));
     let arguments = [usize::try_from(RATE)?, usize::try_from(plan.arrivals.as_secs())?];
-    let waited: Waited = once(peer, command, servers, ("latency", &arguments)).await?;
+    let waited: Waited = once(peer, command, (servers, plan), ("latency", &arguments)).await?;
     ensure!(waited.jobs == arguments[0] * arguments[1], "latency: it counts {} jobs", waited.jobs);
     samples.add(peer.figure("p50"), waited.p50_ms);
     samples.add(peer.figure("p99"), waited.p99_ms);
@@ -159,29 +160,21 @@ async fn take(
 /// Runs the adapter once, on a name and, where it needs one, a database that nobody else has; removes both.
 async fn once<A: DeserializeOwned>(
     peer: &Peer,
-    command: &[String],
-    servers: &Servers,
+    program: &[String],
+    (servers, plan): (&Servers, &Plan),
     (measure, numbers): (&str, &[usize]),
 ) -> anyhow::Result<A> {
     let name = format!("peer-{}", uuid::Uuid::now_v7().simple());
     let database = if peer.on_postgres { Some(Scratch::empty(servers).await?) } else { None };
-    let mut child = Command::new(&command[0]);
-    child.args(&command[1..]).arg(measure).args(numbers.iter().map(usize::to_string));
-    child.env("REDIS_URL", &servers.dragonfly_url).env("PEER_NAME", &name);
-    child.env("DATABASE_URL", database.as_ref().map_or("", |database| &database.url));
-    child.env("PAYLOAD_BYTES", noop::SMALL.to_string());
-    child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let ended = tokio::time::timeout(PATIENCE, child.output()).await;
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]).arg(measure).args(numbers.iter().map(usize::to_string));
+    command.env("REDIS_URL", &servers.dragonfly_url).env("PEER_NAME", &name);
+    command.env("DATABASE_URL", database.as_ref().map_or("", |database| &database.url));
+    command.env("PAYLOAD_BYTES", noop::SMALL.to_string());
+    let answer = adapter::ask(command, PATIENCE + plan.arrivals).await;
     corner::unlink(servers, &name).await?;
     if let Some(database) = database {
         database.remove().await?;
     }
-    let output = ended.context("it took too long")?.context("start its adapter")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("{measure}: {}: {}", output.status, complaint.trim().lines().last().unwrap_or("it said nothing"));
-    }
-    serde_json::from_str(said.trim().lines().last().unwrap_or_default())
-        .with_context(|| format!("{measure}: read its answer"))
+    answer.with_context(|| measure.to_owned())
 }

@@ -76,7 +76,7 @@ fn quick() -> Plan {
         warm_up: false,
         n_jobs: 10_000,
         n_single: 2_000,
-        n_peer: 1_000,
+        n_peer: 2_000,
         n_deep: 100_000,
         arrivals: Duration::from_secs(3),
         idle: Duration::from_secs(2),
@@ -94,7 +94,7 @@ fn default() -> Plan {
         n_single: 5_000,
         n_peer: 5_000,
         n_deep: 1_000_000,
-        arrivals: Duration::from_secs(5),
+        arrivals: Duration::from_secs(4),
         idle: Duration::from_secs(4),
         grid: (&[1, 2, 4], &[1, 2, 4, 8]),
         ..quick()

@@ -12,6 +12,7 @@
     reason = "a program for the terminal: table and JSON on stdout, progress on stderr"
 )]
 
+mod adapter;
 mod chart;
 mod copy;
 mod corner;

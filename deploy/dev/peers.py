@@ -5,40 +5,70 @@ Usage: python3 deploy/dev/peers.py [--dir .dev] [NAME …]    NAME: measures to 
 all when none is named. Writes {"peer_…": {"command": […], "versions": "…"} or {"skip": "why"}} into peers.json in the
 folder and prints its path.
 Promise: everything lies under the folder, in the versions that the lock files say.
-Never: fails for want of a runtime or a package: that peer is skipped then, and why is said.
+Never: fails for want of a runtime or a package, or waits for ever for one: that peer is skipped then, and why is said.
 """
 
 import argparse
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
-from machine import DEFAULT_DIR, ROOT, Trouble, checked, output, say
+from machine import DEFAULT_DIR, ROOT, Trouble, checked, dotted, output, say, version_of
 
 SOURCES = ROOT / "benches" / "peers"
+# As BullMQ's client says it in the lock file.
+NODE = (20,)
+# Some crates take minutes to build where the machine is slow or busy.
+PATIENCE_S = 1200
+# For every kind of installer: a registry that does not answer is given up soon.
+PROMPT = {
+    "CARGO_HTTP_TIMEOUT": "30",
+    "CARGO_NET_RETRY": "1",
+    "PIP_DEFAULT_TIMEOUT": "30",
+    "PIP_RETRIES": "1",
+    "npm_config_fetch_retries": "1",
+    "npm_config_fetch_retry_mintimeout": "1000",
+    "npm_config_fetch_timeout": "30000",
+}
 
 
-def installed(marker, sources):
-    """Whether what these files ask for was installed already; else the text to mark it with."""
-    wanted = "\n".join(source.read_text() for source in sources)
+def install_with(name, words, log):
+    """Runs an installer; its failure becomes one line that says what to do."""
+    again = f"its words are in {log}; `make bench` tries again, and needs the package registry for that"
+    try:
+        checked(words, log, timeout=PATIENCE_S, env={**os.environ, **PROMPT})
+    except subprocess.TimeoutExpired:
+        raise Trouble(f"`{name}` was not done within {PATIENCE_S // 60} minutes: {again}") from None
+    except Trouble as error:
+        say(str(error))
+        raise Trouble(f"`{name}` could not install it: {again}") from error
+
+
+def installed(marker, sources, runtime):
+    """Whether what these files ask for was installed already for this runtime; else the text to mark it with."""
+    wanted = "\n".join([runtime, *(source.read_text() for source in sources)])
     return marker.exists() and marker.read_text() == wanted, wanted
 
 
 def node(folder):
     """The folder whose node_modules has what the lock file says."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        raise Trouble("no Node.js on this machine")
+    version, npm = (output([name, "--version"]) for name in ("node", "npm"))
+    if version_of(version) < NODE or npm is None:
+        has = f"this machine has node: {version or 'none'}, npm: {npm or 'none'}"
+        raise Trouble(f"it needs Node.js {dotted(NODE)} or later with npm; {has}")
     folder = folder / "bullmq"
     sources = [SOURCES / "bullmq" / name for name in ("package.json", "package-lock.json", "adapter.mjs")]
-    done, wanted = installed(folder / "installed", sources)
+    done, wanted = installed(folder / "installed", sources, version)
     if not done:
         folder.mkdir(parents=True, exist_ok=True)
         for source in sources:
             shutil.copy(source, folder)
         # Not `npm ci`: it refuses a lock file that leaves out other platforms' optional packages.
-        words = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder]
-        checked(words, folder.parent / "packages.log")
+        words = ["npm", "install", "--loglevel", "error", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder]
+        install_with("npm", words, folder.parent / "packages.log")
         (folder / "installed").write_text(wanted)
     return folder
 
@@ -54,13 +84,13 @@ def python(folder):
     venv = folder / "venv"
     program = venv / "bin" / "python3"
     requirements = SOURCES / "python" / "requirements.txt"
-    done, wanted = installed(venv / "installed", [requirements])
+    done, wanted = installed(venv / "installed", [requirements], sys.version)
     if not done:
         shutil.rmtree(venv, ignore_errors=True)
         if output([sys.executable, "-m", "venv", venv], timeout=120) is None:
-            raise Trouble("`python3 -m venv` does not work here")
+            raise Trouble("`python3 -m venv` does not work here: Debian has it in the package python3-venv")
         words = [program, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", requirements]
-        checked(words, folder / "packages.log")
+        install_with("pip", words, folder / "packages.log")
         (venv / "installed").write_text(wanted)
     return program
 
@@ -75,12 +105,12 @@ def in_python(folder, script, *names):
 def in_rust(folder, package, crate):
     """Built here: crates come as sources."""
     if shutil.which("cargo") is None:
-        raise Trouble("no cargo on this machine")
+        raise Trouble("no cargo on this machine: it needs the one that builds the service")
     manifest = SOURCES / "rust" / "Cargo.toml"
     target = folder / "target"
     say(f"building the peer {crate}, the first time for some minutes …")
     words = ["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "--target-dir", target, "--package", package]
-    checked(words, folder / "packages.log")
+    install_with("cargo", words, folder / "packages.log")
     lock = (SOURCES / "rust" / "Cargo.lock").read_text()
     version = lock.split(f'name = "{crate}"\nversion = "', 1)[1].split('"', 1)[0]
     return {"command": [target / "release" / package], "versions": f"{crate} {version}"}

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -26,21 +27,43 @@ class Peers(unittest.TestCase):
         return json.loads(Path(said.getvalue().strip()).read_text())
 
     def test_a_missing_runtime_skips_its_peers_and_that_is_said(self):
-        with mock.patch("shutil.which", return_value=None), mock.patch("sys.stderr", io.StringIO()) as said:
-            found = self.listing("peer_bullmq", "peer_awa")
-        self.assertEqual(found, {"peer_bullmq": {"skip": "no Node.js on this machine"}, "peer_awa": {"skip": "no cargo on this machine"}})
-        self.assertIn("peer_bullmq will be skipped", said.getvalue())
+        with (
+            mock.patch("shutil.which", return_value=None),
+            mock.patch("peers.output", return_value=None),
+            mock.patch("sys.stderr", io.StringIO()) as said,
+        ):
+            found = {name: peer["skip"] for name, peer in self.listing().items()}
+        self.assertEqual(found["peer_bullmq"], "it needs Node.js 20 or later with npm; this machine has node: none, npm: none")
+        self.assertIn("no cargo", found["peer_awa"])
+        self.assertIn("python3-venv", found["peer_taskiq"])
+        for name in found:
+            self.assertIn(f"{name} will be skipped", said.getvalue())
+
+    def test_a_runtime_that_is_too_old_is_none(self):
+        with mock.patch("peers.output", return_value="v18.19.1"), mock.patch("sys.stderr", io.StringIO()):
+            self.assertIn("has node: v18.19.1", self.listing("peer_bullmq")["peer_bullmq"]["skip"])
 
     def test_packages_that_cannot_be_fetched_do_not_stop_the_benchmark(self):
         with (
-            mock.patch("shutil.which", return_value="/usr/bin/node"),
+            mock.patch("peers.output", return_value="20.1.0"),
             mock.patch("peers.checked", side_effect=Trouble("no network\n    its last words")),
+            mock.patch("sys.stderr", io.StringIO()) as said,
+        ):
+            skipped = self.listing("peer_bullmq")["peer_bullmq"]["skip"]
+        self.assertIn("`npm` could not install it", skipped)
+        self.assertIn("its last words", said.getvalue())
+
+    def test_a_registry_that_never_answers_is_given_up(self):
+        late = subprocess.TimeoutExpired("npm", 1200)
+        with (
+            mock.patch("peers.output", return_value="20.1.0"),
+            mock.patch("peers.checked", side_effect=late),
             mock.patch("sys.stderr", io.StringIO()),
         ):
-            self.assertEqual(self.listing("peer_bullmq"), {"peer_bullmq": {"skip": "no network"}})
+            self.assertIn("not done within 20 minutes", self.listing("peer_bullmq")["peer_bullmq"]["skip"])
 
     def test_what_is_there_is_not_fetched_again(self):
-        with mock.patch("shutil.which", return_value="/usr/bin/node"), mock.patch("peers.checked") as fetch:
+        with mock.patch("peers.output", return_value="20.1.0"), mock.patch("peers.checked") as fetch:
             first = peers.bullmq(self.folder)
             self.assertEqual(peers.bullmq(self.folder), first)
         fetch.assert_called_once()

@@ -25,6 +25,11 @@ const once = { removeOnComplete: true, removeOnFail: true };
 
 const now = () => performance.timeOrigin + performance.now();
 const say = (answer) => console.log(JSON.stringify(answer));
+// The last line is what the benchmark shows of it.
+const fail = (error) => {
+  console.error(`${error.stack}\n${error.message}`);
+  process.exit(1);
+};
 
 async function enqueue(queue, n) {
   const begun = now();
@@ -40,7 +45,7 @@ async function enqueue(queue, n) {
 }
 
 async function drain(queue, n, concurrency) {
-  await enqueue(queue, n);
+  const enqueueSeconds = await enqueue(queue, n);
   let ended = 0;
   let first = 0;
   let worker;
@@ -56,7 +61,7 @@ async function drain(queue, n, concurrency) {
     worker.on('failed', (_, error) => reject(error));
   });
   await worker.close();
-  return { jobs: ended, seconds };
+  return { jobs: ended, enqueue_seconds: enqueueSeconds, seconds };
 }
 
 // The process that runs the handlers: says `ready`, later every latency in milliseconds.
@@ -90,10 +95,7 @@ async function latency(queue, rate, seconds) {
   const begun = now() + 50;
   const ticks = new Thread(fileURLToPath(import.meta.url), { workerData: { begun, rate, n } });
   ticks.on('message', (place) => {
-    queue.add('noop', { n: place, pad, intended: begun + (place * 1000) / rate }, once).catch((error) => {
-      console.error(error);
-      process.exit(1);
-    });
+    queue.add('noop', { n: place, pad, intended: begun + (place * 1000) / rate }, once).catch(fail);
   });
   const waits = (await answer).slice(N_WARM).sort((a, b) => a - b);
   child.removeAllListeners('exit');
@@ -115,9 +117,10 @@ function metronome({ begun, rate, n }) {
 async function main([measure, ...numbers]) {
   const [first, second] = numbers.map(Number);
   if (measure === 'serve') return serve(first);
+  // When whoever asked is gone, nobody would stop this program.
+  process.stdin.on('end', () => process.exit(1)).resume();
   const queue = new Queue('bench', where);
   const answers = {
-    enqueue: async () => ({ jobs: first, seconds: await enqueue(queue, first) }),
     drain: () => drain(queue, first, second),
     latency: () => latency(queue, first, second),
   };
@@ -126,10 +129,7 @@ async function main([measure, ...numbers]) {
 }
 
 if (isMainThread) {
-  main(process.argv.slice(2)).catch((error) => {
-    console.error(error);
-    process.exit(1);
-  });
+  main(process.argv.slice(2)).catch(fail);
 } else {
   metronome(workerData);
 }

@@ -2,6 +2,7 @@
 
 An adapter gives `open(queue, on_job)`, an object with `enqueue`, `submit`, `work` and `close`.
 Drains run in one process; for latency the handlers run in a process of their own, as ours do.
+Either ends when its standard input does.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import os
 import sys
 import threading
 import time
+
+import uvloop
 
 BULK = 1000
 CONCURRENCY = 100
@@ -81,17 +84,15 @@ async def enqueue(peer, n):
 async def drain(opener, n, concurrency):
     count = Count(n)
     peer = await opener(count)
-    await enqueue(peer, n)
+    enqueue_seconds = await enqueue(peer, n)
     await peer.work(concurrency)
     await asyncio.wait_for(count.done.wait(), LATE_S + n / 50)
     await peer.close()
-    return {"jobs": count.ended, "seconds": count.last - count.first}
+    return {"jobs": count.ended, "enqueue_seconds": enqueue_seconds, "seconds": count.last - count.first}
 
 
 async def serve(opener, n):
     """The process that runs the handlers: a line `ready`, then every wait in milliseconds as one line."""
-    # When whoever asked is gone, nobody would stop it.
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     waits = Waits(n)
     peer = await opener(waits)
     await peer.work(CONCURRENCY)
@@ -136,21 +137,24 @@ async def run(opener, measure, numbers):
     if measure == "serve":
         await serve(opener, *numbers)
         return
-    if measure == "enqueue":
-        peer = await opener(None)
-        answer = {"jobs": numbers[0], "seconds": await enqueue(peer, numbers[0])}
-        await peer.close()
-    elif measure == "drain":
+    if measure == "drain":
         answer = await drain(opener, *numbers)
     elif measure == "latency":
         answer = await latency(opener, *numbers)
     else:
-        raise SystemExit(f"no measure is called {measure}; there are enqueue, drain, latency")
+        raise SystemExit(f"no measure is called {measure}; there are drain, latency")
     print(json.dumps({"measure": measure, **answer}), flush=True)
 
 
+def end_with_standard_input():
+    """When whoever asked is gone, nobody would stop this program."""
+    sys.stdin.read()
+    os._exit(1)
+
+
 def main(opener):
-    asyncio.run(run(opener, sys.argv[1], [int(word) for word in sys.argv[2:]]))
+    threading.Thread(target=end_with_standard_input, daemon=True).start()
+    uvloop.run(run(opener, sys.argv[1], [int(word) for word in sys.argv[2:]]))
     sys.stdout.flush()
     # Threads and pools of the peer may outlive their use; nothing of theirs is needed any more.
     os._exit(0)

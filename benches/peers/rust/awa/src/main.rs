@@ -1,4 +1,4 @@
-//! awa, a job queue in Postgres, as a peer of the benchmark: its own defaults, but as many workers as all peers have.
+//! awa, a job queue in Postgres, as a peer of the benchmark: pool, workers and polling as in its own benchmark.
 
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 const QUEUE: &str = "bench";
+const N_CONNECTIONS: u32 = 20;
+/// Notifications wake its worker; this is how long it waits for one that does not come.
+const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Serialize, Deserialize, JobArgs)]
 struct Noop {
@@ -20,6 +23,8 @@ struct Noop {
 
 struct Awa {
     pool: PgPool,
+    // The producer's own, as in a process of its own: submissions that queue up must not keep the worker from Postgres.
+    producer: PgPool,
     storage: QueueStorage,
     client: Option<Client>,
     pad: String,
@@ -27,13 +32,14 @@ struct Awa {
 
 impl Awa {
     async fn connect() -> anyhow::Result<Self> {
-        let pool = PgPoolOptions::new().max_connections(20).connect(&variable("DATABASE_URL")?).await?;
+        let pool = PgPoolOptions::new().max_connections(N_CONNECTIONS).connect(&variable("DATABASE_URL")?).await?;
         awa::migrations::run(&pool).await?;
         let storage = QueueStorage::new(QueueStorageConfig::default())?;
         // What its worker does at its first start on a new database; a producer alone would use the older, slower tables.
         storage.prepare_schema(&pool).await?;
         sqlx::query("select awa.storage_auto_finalize_if_fresh($1)").bind(storage.schema()).execute(&pool).await?;
-        Ok(Self { pool, storage, client: None, pad: pad() })
+        let producer = PgPoolOptions::new().max_connections(N_CONNECTIONS).connect(&variable("DATABASE_URL")?).await?;
+        Ok(Self { pool, producer, storage, client: None, pad: pad() })
     }
 
     fn job(&self, n: usize, intended_ms: f64) -> Noop {
@@ -54,12 +60,12 @@ impl Peer for Awa {
     }
 
     async fn submit(&self, n: usize, intended_ms: f64) -> anyhow::Result<()> {
-        awa::insert_with(&self.pool, &self.job(n, intended_ms), options()).await?;
+        awa::insert_with(&self.producer, &self.job(n, intended_ms), options()).await?;
         Ok(())
     }
 
     async fn work(&mut self, concurrency: usize, on_job: OnJob) -> anyhow::Result<()> {
-        let config = QueueConfig { max_workers: u32::try_from(concurrency)?, ..QueueConfig::default() };
+        let config = QueueConfig { max_workers: u32::try_from(concurrency)?, poll_interval: POLL, ..QueueConfig::default() };
         let client = Client::builder(self.pool.clone())
             .queue(QUEUE, config)
             .register::<Noop, _, _>(move |job: Noop, _| {

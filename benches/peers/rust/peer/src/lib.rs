@@ -1,9 +1,10 @@
 //! What the adapters in Rust share: the protocol of `../../README.md`, the clock, arrivals at a steady rate.
 //!
-//! Promise: one line of JSON on standard output, or an error and an exit code other than 0.
+//! Promise: one line of JSON on standard output, or an error and an exit code other than 0; ends with whoever asked.
 
 use std::{
     future::Future,
+    io::Read as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -40,16 +41,22 @@ pub trait Peer: Send + Sync + 'static {
 /// # Errors
 /// What the peer said, or that it did not get done in time.
 pub async fn run(peer: impl Peer) -> anyhow::Result<()> {
+    std::thread::spawn(end_with_standard_input);
     let words: Vec<String> = std::env::args().skip(1).collect();
     let numbers: Vec<usize> = words.iter().skip(1).map(|word| word.parse()).collect::<Result<_, _>>()?;
     let answer = match (words.first().map(String::as_str), numbers.as_slice()) {
-        (Some("enqueue"), &[n]) => json!({ "measure": "enqueue", "jobs": n, "seconds": enqueue(&peer, n).await? }),
         (Some("drain"), &[n, concurrency]) => drain(peer, n, concurrency).await?,
         (Some("latency"), &[rate, seconds]) => latency(peer, rate, seconds).await?,
-        _ => bail!("expected: enqueue N | drain N CONCURRENCY | latency RATE SECONDS"),
+        _ => bail!("expected: drain N CONCURRENCY | latency RATE SECONDS"),
     };
     println!("{answer}");
     Ok(())
+}
+
+/// When whoever asked is gone, nobody would stop this program.
+fn end_with_standard_input() {
+    std::io::stdin().read_to_end(&mut Vec::new()).ok(); // An error is an end, too.
+    std::process::exit(1);
 }
 
 /// What every job carries beside a number.
@@ -79,7 +86,7 @@ async fn enqueue(peer: &impl Peer, n_jobs: usize) -> anyhow::Result<f64> {
 }
 
 async fn drain(mut peer: impl Peer, n_jobs: usize, concurrency: usize) -> anyhow::Result<Value> {
-    enqueue(&peer, n_jobs).await?;
+    let enqueue_seconds = enqueue(&peer, n_jobs).await?;
     let n_ended = Arc::new(AtomicUsize::new(0));
     let first = Arc::new(Mutex::new(None));
     let last = Arc::new(Mutex::new(None));
@@ -101,7 +108,8 @@ async fn drain(mut peer: impl Peer, n_jobs: usize, concurrency: usize) -> anyhow
     peer.close().await;
     let at = |moment: &Mutex<Option<Instant>>| *moment.lock().expect("no code panics while it holds this lock");
     let seconds = at(&last).zip(at(&first)).map_or(0.0, |(last, first)| (last - first).as_secs_f64());
-    Ok(json!({ "measure": "drain", "jobs": n_ended.load(Ordering::SeqCst), "seconds": seconds }))
+    let jobs = n_ended.load(Ordering::SeqCst);
+    Ok(json!({ "measure": "drain", "jobs": jobs, "enqueue_seconds": enqueue_seconds, "seconds": seconds }))
 }
 
 async fn latency(mut peer: impl Peer, rate: usize, seconds: usize) -> anyhow::Result<Value> {
