@@ -40,7 +40,7 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
     entry: Entry,
     registry: &Registry<C>,
     (limits, now_ms): (&Limits, u64),
-) -> (Delivery, Admitted<C>) {
+) -> (Box<Delivery>, Admitted<C>) {
     let held = Held { priority: entry.priority, entry: entry.id.clone() };
     let refuse = |class: &str, reason: String| {
         Admitted::Settle(Verdict::Dead(Status::Dead, refusal(class, reason, (limits, now_ms))))
@@ -49,7 +49,7 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
     let fallback = || entry.derived_job_id(stream);
     let unread = |class: &str, reason: String| {
         let bytes = entry.job.clone().unwrap_or_else(|| Bytes::from(entry.fields.concat()));
-        (Delivery::unreadable(Arc::clone(holding), held.clone(), fallback(), bytes), refuse(class, reason))
+        (Box::new(Delivery::unreadable(Arc::clone(holding), held.clone(), fallback(), bytes)), refuse(class, reason))
     };
     let Some(job) = &entry.job else {
         return unread("unreadable", "the entry has no field `job`".to_owned());
@@ -64,12 +64,12 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         Ok(Reading::Whole(envelope)) => envelope,
         Ok(Reading::Newer { id, .. }) => {
             let parked = Delivery::unreadable(Arc::clone(holding), held, id, job.clone());
-            return (parked, Admitted::Settle(Verdict::Snooze(PARKED)));
+            return (Box::new(parked), Admitted::Settle(Verdict::Snooze(PARKED)));
         }
         Err(error) => return unread("unreadable", error.to_string()),
     };
     let queued_ms = entry.id.ms();
-    let mut delivery = Delivery {
+    let mut delivery = Box::new(Delivery {
         holding: Arc::clone(holding),
         held,
         deaths: entry.deaths,
@@ -77,7 +77,7 @@ pub(crate) fn admit<C: Send + Sync + 'static>(
         queued_ms,
         envelope,
         unreadable: None,
-    };
+    });
     let admitted = judge(&delivery, registry, (limits, now_ms), refuse);
     if let Admitted::Run(handler, _) = &admitted {
         // The same name, known for good: what is made of it later need not copy it.

@@ -88,8 +88,7 @@ impl<C: Send + Sync + 'static> Consumer<C> {
         if caught.is_empty() {
             return Ok(());
         }
-        let held: Vec<Held> =
-            caught.into_iter().map(|entry| Held { priority: entry.priority, entry: entry.id }).collect();
+        let held: Vec<Held> = caught.into_iter().map(Entry::into_held).collect();
         let n_released = self.holding.partition.release(&self.worker, &held).await?;
         metrics::jobs_released(&self.holding.partition.queue, n_released);
         Ok(())

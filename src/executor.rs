@@ -98,7 +98,7 @@ impl<C: Send + Sync + 'static> Executor<C> {
         }
     }
 
-    async fn settle(&self, delivery: Delivery, verdict: Verdict) {
+    async fn settle(&self, delivery: Box<Delivery>, verdict: Verdict) {
         let now_ms = self.runner.clock.now_ms();
         let timings = Timings { queued_ms: delivery.queued_ms, started_ms: 0, finished_ms: now_ms };
         if let Verdict::Dead(status, error) = &verdict {

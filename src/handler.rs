@@ -84,6 +84,12 @@ pub trait Output: Serialize + JsonSchema + Send + Sync + 'static {
     /// Whether it has rows of its own.
     const HAS_ROWS: bool = false;
 
+    /// Whether a row in `job_results` keeps it. A job that keeps none is faster, and is promised less: it is done *at least*
+    /// once, its result is in its completion alone (in none, if it is too large to travel), and once the completion is
+    /// forgotten nobody knows that it was done. For work whose effect is the same however often it happens, such as
+    /// filling a cache.
+    const IS_KEPT: bool = true;
+
     /// Writes the rows of many outputs inside their settlement's transaction, and may complete the outputs by what it learnt.
     ///
     /// # Errors
@@ -131,16 +137,18 @@ impl<C> Attempt<C> {
 /// What an attempt produced: its result as JSON, and the output itself where rows have yet to be written.
 pub(crate) struct Produced {
     pub(crate) result: serde_json::Value,
+    pub(crate) is_kept: bool,
     pub(crate) rows: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Produced {
     fn of<O: Output>(output: O) -> Result<Self, JobError> {
+        const { assert!(O::IS_KEPT || !O::HAS_ROWS, "rows are committed together with a result that is kept") };
         if O::HAS_ROWS {
-            return Ok(Self { result: serde_json::Value::Null, rows: Some(Box::new(output)) });
+            return Ok(Self { result: serde_json::Value::Null, is_kept: true, rows: Some(Box::new(output)) });
         }
         let result = serde_json::to_value(&output).map_err(|error| JobError::discard(error).class("result"))?;
-        Ok(Self { result, rows: None })
+        Ok(Self { result, is_kept: O::IS_KEPT, rows: None })
     }
 }
 

@@ -41,7 +41,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// A delivery ready to run.
 pub(crate) struct Ready<C> {
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: Box<Delivery>,
     pub(crate) handler: Arc<dyn Handler<C>>,
     pub(crate) payload: Payload,
     /// One of the queue's slots, or all of them.
@@ -106,7 +106,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// The server has noted that a job runs alone; else it is not run here.
     async fn noted(&self, mut ready: Ready<C>) -> Option<Ready<C>> {
-        let Delivery { holding, held, deaths, .. } = &ready.delivery;
+        let Delivery { holding, held, deaths, .. } = &*ready.delivery;
         // Boxed, here and below: it is rare, and no job's future shall be as large as that.
         let noted = Box::pin(holding.partition.begin_alone(&self.worker, held, *deaths)).await;
         ready.delivery.noted_alone = !matches!(noted, Ok(false));
@@ -181,7 +181,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
     async fn while_sharing(
         &self,
         guarded: impl Future<Output = Result<Outcomes, Failure>>,
-        deliveries: &mut [(Delivery, Option<Slot>)],
+        deliveries: &mut [(Box<Delivery>, Option<Slot>)],
         shares_at: Option<Instant>,
     ) -> Result<Outcomes, Failure> {
         let ([(delivery, Some(slot))], Some(shares_at)) = (deliveries, shares_at) else { return guarded.await };
@@ -203,7 +203,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         guarded.await
     }
 
-    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Delivery, Option<Slot>)) {
+    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Box<Delivery>, Option<Slot>)) {
         let Ready { delivery, payload, slot, .. } = ready;
         let options = &delivery.envelope.options;
         let attempt = Attempt {
@@ -227,7 +227,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         retry: RetryTable,
         started_ms: u64,
         outcomes: Result<Outcomes, Failure>,
-        deliveries: Vec<(Delivery, Option<Slot>)>,
+        deliveries: Vec<(Box<Delivery>, Option<Slot>)>,
     ) {
         let finished_ms = self.clock.now_ms();
         let mut outcomes = fan_out(outcomes, deliveries.len()).into_iter();
@@ -286,20 +286,20 @@ impl<C: Send + Sync + 'static> Runner<C> {
     }
 
     /// Hands back a delivery whose handler was cut short.
-    async fn abandon(&self, delivery: Delivery) {
+    async fn abandon(&self, delivery: Box<Delivery>) {
         metrics::job_finished(&delivery.envelope.kind, "abandoned");
         self.release(delivery).await;
     }
 
     /// Hands a delivery back: any worker may claim it at once.
-    pub(crate) async fn release(&self, mut delivery: Delivery) {
+    pub(crate) async fn release(&self, mut delivery: Box<Delivery>) {
         // With the note, it would look as if its worker had died.
         while !self.acquit(&mut delivery).await {
             if self.shutdown.run_until_expired(tokio::time::sleep(AGAIN)).await.is_none() {
                 break;
             }
         }
-        let Delivery { holding, held, .. } = &delivery;
+        let Delivery { holding, held, .. } = &*delivery;
         match holding.partition.release(&self.worker, std::slice::from_ref(held)).await {
             Ok(n_released) => metrics::jobs_released(&holding.partition.queue, n_released),
             Err(error) => {
@@ -318,7 +318,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 }
 
 /// The delivery of a batch of one.
-fn only(deliveries: &[(Delivery, Option<Slot>)]) -> Option<&Delivery> {
+fn only(deliveries: &[(Box<Delivery>, Option<Slot>)]) -> Option<&Delivery> {
     let [(only, _)] = deliveries else { return None };
     Some(only)
 }

@@ -40,8 +40,9 @@ impl Sampler {
         let mut n_looks = 0;
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
-            let measured = self.measure(&mut budgets).await;
-            let sampled = if n_looks % SAMPLE == 0 { self.sample().await } else { Ok(()) };
+            let is_sampled = n_looks % SAMPLE == 0;
+            let measured = self.measure(&mut budgets, is_sampled).await;
+            let sampled = if is_sampled { self.sample().await } else { Ok(()) };
             n_looks += 1;
             if let Err(error) = measured.and(sampled) {
                 metrics::role_failed("sampler");
@@ -50,11 +51,20 @@ impl Sampler {
         }
     }
 
-    async fn measure(&self, budgets: &mut Budgets) -> Result<(), BrokerError> {
-        for keys in self.partitions.values().flatten() {
-            budgets.measure(&self.connection, keys, self.format).await?;
+    /// Budgets of queues that have one; now and then of all, for a server that forgot what it was told of their completions.
+    async fn measure(&self, budgets: &mut Budgets, of_all: bool) -> Result<(), BrokerError> {
+        for (queue, partitions) in &self.partitions {
+            if of_all || self.is_limited(queue) {
+                for keys in partitions {
+                    budgets.measure(&self.connection, keys, self.format).await?;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn is_limited(&self, queue: &QueueName) -> bool {
+        self.gates.get(queue).is_some_and(|gate| gate.limits_producers())
     }
 
     async fn sample_postgres(&self) {
@@ -92,8 +102,7 @@ impl Sampler {
         partitions: &[PartitionKeys],
         depths: &[Depths],
     ) -> Result<(), BrokerError> {
-        let is_limited = self.gates.get(queue).is_some_and(|gate| gate.limits_producers());
-        if !is_limited {
+        if !self.is_limited(queue) {
             return Ok(());
         }
         let mut n_bytes = 0;

@@ -21,7 +21,7 @@ use crate::{
     telemetry::metrics,
 };
 
-/// A job in this worker's hands.
+/// A job in this worker's hands. It goes from hand to hand in a box.
 pub(crate) struct Delivery {
     pub(crate) holding: Arc<Holding>,
     pub(crate) held: Held,
@@ -113,7 +113,7 @@ impl Verdict {
 
 /// A delivery and what becomes of it.
 pub(crate) struct Settlement {
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: Box<Delivery>,
     pub(crate) retry: RetryTable,
     pub(crate) timings: Timings,
     pub(crate) verdict: Verdict,

@@ -189,7 +189,7 @@ impl Corner {
         let waiting = self.n_waiting().await?;
         ensure!(
             usize::try_from(committed)? == n && waiting == 0,
-            "{n} jobs were submitted, {committed} results are committed and {waiting} entries are left"
+            "{n} results were to be committed, {committed} are, and {waiting} entries are left"
         );
         Ok(())
     }

@@ -33,6 +33,8 @@ pub(crate) enum Work {
     Waits(u64),
     /// Fails at its first attempt.
     FailsOnce,
+    /// Nothing, and its result is not kept.
+    KeepsNothing,
 }
 
 /// Does nothing.
@@ -55,6 +57,33 @@ pub(crate) struct Nothing {
 }
 
 impl Output for Nothing {}
+
+/// Does nothing, and no row keeps its result.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Bare {
+    n: u64,
+    pad: String,
+}
+
+/// Its result, in its completion alone.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Unkept {
+    n: u64,
+}
+
+impl Output for Unkept {
+    const IS_KEPT: bool = false;
+}
+
+impl Job for Bare {
+    const KIND: &'static str = "bench.bare";
+    const QUEUE: QueueName = QUEUE;
+    type Context = Starts;
+    type Output = Unkept;
+    async fn run(self, _attempt: &Attempt<Starts>) -> Result<Unkept, JobError> {
+        Ok(Unkept { n: self.n })
+    }
+}
 
 impl Job for Noop {
     const KIND: &'static str = "bench.noop";
@@ -100,7 +129,7 @@ pub(crate) fn now_us() -> u64 {
 
 /// The kinds of a benchmark's worker.
 pub(crate) fn registry() -> Result<Registry<Starts>, RegistryError> {
-    Registry::default().job::<Noop>()
+    Registry::default().job::<Noop>()?.job::<Bare>()
 }
 
 fn noop(n: usize, pad: usize) -> Noop {
@@ -114,12 +143,13 @@ pub(crate) fn submissions(n_jobs: usize, pad: usize) -> Result<Vec<Submission>, 
 
 /// The same with something to do.
 pub(crate) fn at_work(n_jobs: usize, pad: usize, work: Work) -> Result<Vec<Submission>, SubmitError> {
-    let job = |n| match work {
-        Work::Nothing => noop(n, pad),
-        Work::Waits(wait_ms) => Noop { wait_ms: Some(wait_ms), ..noop(n, pad) },
-        Work::FailsOnce => Noop { fails_once: Some(true), ..noop(n, pad) },
+    let submission = |n| match work {
+        Work::Nothing => Submission::job(&noop(n, pad)),
+        Work::Waits(wait_ms) => Submission::job(&Noop { wait_ms: Some(wait_ms), ..noop(n, pad) }),
+        Work::FailsOnce => Submission::job(&Noop { fails_once: Some(true), ..noop(n, pad) }),
+        Work::KeepsNothing => Submission::job(&Bare { n: n as u64, pad: "x".repeat(pad) }),
     };
-    (0..n_jobs).map(|n| Submission::job(&job(n))).collect()
+    (0..n_jobs).map(submission).collect()
 }
 
 /// One that tells how long it waited since the moment it was meant to be submitted.

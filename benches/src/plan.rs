@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 /// The measures by name, in the order of a round.
-pub(crate) const MEASURES: [&str; 27] = [
+pub(crate) const MEASURES: [&str; 28] = [
     "cycle",
     "xadd",
     "xadd_awaited",
@@ -15,6 +15,7 @@ pub(crate) const MEASURES: [&str; 27] = [
     "delayed",
     "journaled",
     "drain",
+    "drain_bare",
     "drain_1k",
     "drain_32k",
     "drain_1ms",

@@ -127,6 +127,7 @@ impl Run<'_> {
             "drain_32k" => Load { pad: 32 * noop::KIB, n_jobs: small.n_jobs / 10, ..small },
             "drain_1ms" => Load { work: Work::Waits(1), ..small },
             "drain_20ms" => Load { work: Work::Waits(20), n_jobs: third, ..small },
+            "drain_bare" => Load { work: Work::KeepsNothing, ..small },
             "drain_two" => Load { n_workers: 2, n_partitions: 2, ..small },
             "retries" => Load { work: Work::FailsOnce, n_jobs: third, ..small },
             _ => small,

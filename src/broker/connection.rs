@@ -251,10 +251,35 @@ impl Connection {
         answered
     }
 
+    /// Sends several commands at once; gives each one's answer, in the same order.
+    ///
+    /// # Errors
+    /// When the server cannot be asked; some may have been carried out.
+    pub(crate) async fn call_together(
+        &self,
+        calls: Vec<(&'static str, Vec<Value>)>,
+    ) -> Result<Vec<Result<Value, BrokerError>>, BrokerError> {
+        let begun = Instant::now();
+        let pipeline = self.client().pipeline();
+        let commands: Vec<&'static str> = calls.iter().map(|(command, _)| *command).collect();
+        for (command, args) in calls {
+            let queued = pipeline.custom::<(), Value>(CustomCommand::new_static(command, None, false), args);
+            queued.await.map_err(|error| BrokerError::new(command, &error))?;
+        }
+        let answers = Box::pin(pipeline.try_all::<Value>()).await.into_iter().zip(&commands);
+        let answers: Vec<_> =
+            answers.map(|(answer, command)| answer.map_err(|error| BrokerError::new(command, &error))).collect();
+        for (command, answer) in commands.iter().zip(&answers) {
+            metrics::broker_called(command, begun.elapsed(), answer.is_ok());
+        }
+        Ok(answers)
+    }
+
+    /// Boxed: a call is as large as all that the client library may do for it, and would make what waits for it as large.
     async fn send(&self, command: &'static str, args: Vec<Value>, blocking: bool) -> Result<Value, BrokerError> {
         let begun = Instant::now();
         let sent = self.client().custom::<Value, Value>(CustomCommand::new_static(command, None, blocking), args);
-        let answered = sent.await.map_err(|error| BrokerError::new(command, &error));
+        let answered = Box::pin(sent).await.map_err(|error| BrokerError::new(command, &error));
         if !blocking {
             metrics::broker_called(command, begun.elapsed(), answered.is_ok());
         }

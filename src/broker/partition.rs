@@ -8,6 +8,7 @@ use fred::types::Value;
 
 use super::{
     connection::{Address, BrokerError, Connection},
+    release::Held,
     reply,
 };
 use crate::{
@@ -82,7 +83,7 @@ pub struct Entry {
     pub id: EntryId,
     /// The value of its field `job`, if it has one.
     pub job: Option<Bytes>,
-    /// All its fields and values, one after the other.
+    /// All its fields and values, one after the other, where none of them is `job`.
     pub fields: Vec<Bytes>,
     /// How often workers died that held it.
     pub deaths: Deaths,
@@ -121,9 +122,16 @@ impl Entry {
 
     /// A deleted entry has no fields: Redis says nil, Dragonfly an empty list.
     pub(super) fn of_fields(priority: Priority, id: &Value, fields: &Value, deaths: Deaths) -> Self {
-        let fields: Vec<Bytes> = reply::array(fields).iter().filter_map(reply::bytes).collect();
-        let job = fields.chunks_exact(2).find(|pair| pair[0] == keys::JOB_FIELD).map(|pair| pair[1].clone());
+        let fields = reply::array(fields);
+        let is_job = |name: &Value| name.as_bytes().is_some_and(|name| name == keys::JOB_FIELD.as_bytes());
+        let job = fields.chunks_exact(2).find(|pair| is_job(&pair[0])).and_then(|pair| reply::bytes(&pair[1]));
+        let fields = if job.is_none() { fields.iter().filter_map(reply::bytes).collect() } else { Vec::new() };
         Self { priority, id: EntryId(reply::bytes(id).unwrap_or_default()), job, fields, deaths }
+    }
+
+    /// The entry as something that is held.
+    pub fn into_held(self) -> Held {
+        Held { priority: self.priority, entry: self.id }
     }
 
     /// The id that a job gets whose envelope names none: the same at every delivery.

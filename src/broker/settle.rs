@@ -1,11 +1,13 @@
 //! Settles deliveries whose results are committed.
 
-use bytes::Bytes;
 use std::time::Duration;
+
+use bytes::Bytes;
+use fred::types::Value;
 
 use super::{
     MAX_PER_SCRIPT,
-    connection::{self, BrokerError, text},
+    connection::{BrokerError, bytes, text},
     partition::Partition,
     pubsub::Scope,
     release::Held,
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     completion::Format,
-    job::JobId,
+    job::{JobId, Priority},
     keys::{BATCH_FIELD, GROUP, LETTER_FIELD},
 };
 
@@ -96,61 +98,122 @@ impl Partition {
         batch: &[Settling],
     ) -> Result<Vec<Settled>, BrokerError> {
         debug_assert!(batch.len() <= MAX_PER_SCRIPT, "a script call stays short");
-        let [high, normal, low] = self.lane_keys();
-        let keys = &self.keys;
-        let mut keys = vec![
-            high,
-            normal,
-            low,
-            &keys.later,
-            &keys.later_jobs,
-            &keys.crashes,
-            &keys.dead,
-            &keys.done,
-            &keys.control,
-        ];
-        let mut args = Vec::with_capacity(11 + 9 * batch.len());
+        let Packed { order, freed, arguments } = Packed::of(batch);
+        let keys: Vec<&str> = self.settle_keys().into_iter().chain(freed.iter().map(|(_, key)| *key)).collect();
         let retention = context.retention.as_millis().to_string();
-        let publish = context.scope.publish();
-        args.extend(
-            [
-                GROUP,
-                &context.consumer,
-                context.format.letter(),
-                publish,
-                queue_channel,
-                &retention,
-                LETTER_FIELD,
-                BATCH_FIELD,
-            ]
-            .map(text),
-        );
-        let mut sorted: Vec<usize> = (0..batch.len()).collect();
-        sorted.sort_by_key(|&place| (batch[place].held.priority.lane(), batch[place].held.entry.place()));
-        let mut freeing = String::new();
-        for (number, &place) in sorted.iter().enumerate() {
-            if let Some(key) = &batch[place].dedup_key {
-                keys.push(key);
-                freeing.push_str(&format!("{} ", number + 1));
-            }
-        }
-        args.extend([&freeing, &self.keys.words, &self.keys.due_word].map(text));
-        for &place in &sorted {
-            args.extend(arguments(&batch[place]));
-        }
+        let freeing: String = freed.iter().map(|(number, _)| format!("{number} ")).collect();
+        let head = [
+            GROUP,
+            &context.consumer,
+            context.format.letter(),
+            context.scope.publish(),
+            queue_channel,
+            &retention,
+            LETTER_FIELD,
+            BATCH_FIELD,
+            &freeing,
+            &self.keys.words,
+            &self.keys.due_word,
+        ];
+        let args = head.into_iter().map(text).chain(arguments).collect();
         let digits = SETTLE.run(&self.commands, &keys, args).await?;
         let digits = reply::bytes(&digits)
             .filter(|digits| digits.len() == batch.len())
             .ok_or_else(|| BrokerError::odd("settle", &digits))?;
         let mut verdicts = vec![Settled::NotOwned; batch.len()];
-        for (&place, &digit) in sorted.iter().zip(&digits) {
+        for (place, &digit) in order.into_iter().zip(&digits) {
             verdicts[place] = settled(digit);
         }
         Ok(verdicts)
     }
+
+    fn settle_keys(&self) -> [&str; 9] {
+        let [high, normal, low] = self.lane_keys();
+        let keys = &self.keys;
+        [high, normal, low, &keys.later, &keys.later_jobs, &keys.crashes, &keys.dead, &keys.done, &keys.control]
+    }
 }
 
-fn arguments(settling: &Settling) -> [fred::types::Value; 9] {
+/// A batch as the script takes it: every argument costs both sides, so what most deliveries share is said once.
+struct Packed<'a> {
+    /// The places in the batch in the order of the answers.
+    order: Vec<usize>,
+    /// Dedup keys to free, each with the number of its delivery among those that come one by one, from 1.
+    freed: Vec<(usize, &'a str)>,
+    arguments: Vec<Value>,
+}
+
+/// Deliveries of one lane and kind that are simply done.
+struct Run<'a> {
+    lane: u8,
+    kind_channel: &'a str,
+    places: Vec<usize>,
+}
+
+impl<'a> Packed<'a> {
+    fn of(batch: &'a [Settling]) -> Self {
+        let (runs, singles) = apart(batch);
+        let mut arguments = Vec::with_capacity(9 + 2 * batch.len() + 4 * runs.len() + 7 * singles.len());
+        for lane in Priority::ALL {
+            arguments.extend(range(batch, lane));
+        }
+        for Run { lane, kind_channel, places } in &runs {
+            let head = ["run", &lane.to_string(), kind_channel, &places.len().to_string()];
+            arguments.extend(head.map(text));
+            arguments.extend(places.iter().map(|&place| bytes(batch[place].held.entry.0.clone())));
+            arguments.extend(places.iter().map(|&place| bytes(batch[place].open())));
+        }
+        let mut freed = Vec::new();
+        for (number, &place) in (1..).zip(&singles) {
+            arguments.extend(single(&batch[place]));
+            freed.extend(batch[place].dedup_key.as_deref().map(|key| (number, key)));
+        }
+        let order = runs.into_iter().flat_map(|run| run.places).chain(singles).collect();
+        Self { order, freed, arguments }
+    }
+}
+
+/// What can be said for many at once, and what cannot.
+fn apart(batch: &[Settling]) -> (Vec<Run<'_>>, Vec<usize>) {
+    let (mut runs, mut singles): (Vec<Run<'_>>, Vec<usize>) = (Vec::new(), Vec::new());
+    for (place, settling) in batch.iter().enumerate() {
+        let Some(kind_channel) = settling.is_simply_done() else {
+            singles.push(place);
+            continue;
+        };
+        let lane = settling.held.priority.lane();
+        match runs.iter_mut().find(|run| run.lane == lane && run.kind_channel == kind_channel) {
+            Some(run) => run.places.push(place),
+            None => runs.push(Run { lane, kind_channel, places: vec![place] }),
+        }
+    }
+    (runs, singles)
+}
+
+/// The first and the last entry of a lane, and how many there are.
+fn range(batch: &[Settling], lane: Priority) -> [Value; 3] {
+    let entries = || batch.iter().map(|settling| &settling.held).filter(|held| held.priority == lane);
+    let id = |held: Option<&Held>| held.map_or_else(|| text(""), |held| bytes(held.entry.0.clone()));
+    let first = entries().min_by_key(|held| held.entry.place());
+    let last = entries().max_by_key(|held| held.entry.place());
+    [id(first), id(last), text(entries().count().to_string())]
+}
+
+impl Settling {
+    /// The channel of its kind, where all there is to it is a completion.
+    fn is_simply_done(&self) -> Option<&str> {
+        let Self { verb: Verb::Done, finish: Some(finish), n_crashes: 0, dedup_key: None, .. } = self else {
+            return None;
+        };
+        finish.further.is_empty().then_some(&finish.kind_channel)
+    }
+
+    fn open(&self) -> Bytes {
+        self.finish.as_ref().map(|finish| finish.open.clone()).unwrap_or_default()
+    }
+}
+
+fn single(settling: &Settling) -> [Value; 9] {
     let (verb, number, body) = match &settling.verb {
         Verb::Done => ("done", u128::from(settling.n_crashes), Bytes::new()),
         Verb::Later(delay, envelope) => ("later", delay.as_millis(), envelope.clone()),
@@ -158,13 +221,13 @@ fn arguments(settling: &Settling) -> [fred::types::Value; 9] {
     };
     let finish = settling.finish.as_ref();
     [
-        text(settling.held.priority.lane().to_string()),
-        connection::bytes(settling.held.entry.0.clone()),
         text(verb),
+        text(settling.held.priority.lane().to_string()),
+        bytes(settling.held.entry.0.clone()),
         text(settling.id.to_string()),
         text(number.to_string()),
-        connection::bytes(body),
-        connection::bytes(finish.map(|finish| finish.open.clone()).unwrap_or_default()),
+        bytes(body),
+        bytes(settling.open()),
         text(finish.map(|finish| finish.kind_channel.clone()).unwrap_or_default()),
         text(finish.map(|finish| finish.further.join(" ")).unwrap_or_default()),
     ]

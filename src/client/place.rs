@@ -8,7 +8,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Accepted, Client, Guarantees, Submission, SubmitError, Submitted, fleet::{Fleet, place, tag_at}};
+use super::{
+    Accepted, Client, Guarantees, Submission, SubmitError, Submitted,
+    fleet::{Fleet, place, tag_at},
+};
 use crate::{
     broker::{BrokerError, Door, Due, Enqueue, Enqueued, MAX_PER_SCRIPT, Writes},
     dedup,

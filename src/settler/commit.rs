@@ -15,7 +15,7 @@ use crate::{
     outcome::JobError,
     registry::Found,
     settlement::{Circumstance, Settlement, Verdict, after_failure},
-    store::{ResultRow, StoreError, StoreErrorKind, Tx},
+    store::{ResultRow, Results, StoreError, StoreErrorKind, Tx},
     telemetry::metrics,
 };
 
@@ -124,6 +124,9 @@ impl<C: Send + Sync + 'static> Lane<C> {
     }
 
     async fn commit_once(&self, batch: &mut [Settlement]) -> Result<(), StoreError> {
+        if batch.iter().all(is_plain) && self.commit_plain(batch).await? {
+            return Ok(());
+        }
         let mut tx = self.store.begin().await?;
         let mut conflicting = self.write_results(batch, &mut tx).await?;
         conflicting.extend(bury(batch, &mut tx).await?);
@@ -137,18 +140,30 @@ impl<C: Send + Sync + 'static> Lane<C> {
         self.adopt(batch, &conflicting).await
     }
 
+    /// Commits results that have no rows beside them; false when another delivery has left a result for one of the jobs.
+    async fn commit_plain(&self, batch: &[Settlement]) -> Result<bool, StoreError> {
+        let rows: Vec<ResultRow<'_>> = batch.iter().filter_map(write::result_row).collect();
+        match self.results(batch, &rows) {
+            Some(results) => self.store.insert_new_results(results).await,
+            None => Ok(true),
+        }
+    }
+
+    /// All outcomes that come here are of one queue; none when there are no rows.
+    fn results<'a>(&'a self, batch: &'a [Settlement], rows: &'a [ResultRow<'a>]) -> Option<Results<'a>> {
+        let queue = batch.first()?.delivery.holding.partition.queue.as_str();
+        (!rows.is_empty()).then_some(Results { queue, worker: &self.context.consumer, rows })
+    }
+
     /// Writes results and their rows; gives the places in the batch of jobs that have a result already.
     async fn write_results(&self, batch: &mut [Settlement], tx: &mut Tx) -> Result<Vec<usize>, StoreError> {
-        let rows: Vec<ResultRow> =
-            batch.iter().filter_map(|settlement| write::result_row(settlement, &self.context.consumer)).collect();
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut inserted = tx.insert_results(&rows).await?;
+        let rows: Vec<ResultRow<'_>> = batch.iter().filter_map(write::result_row).collect();
+        let Some(results) = self.results(batch, &rows) else { return Ok(Vec::new()) };
+        let mut inserted = tx.insert_results(results).await?;
         let mut conflicting = Vec::new();
         let mut with_rows: BTreeMap<Kind, Vec<(JobId, &mut Produced)>> = BTreeMap::new();
         for (place, Settlement { delivery, verdict, .. }) in batch.iter_mut().enumerate() {
-            let Verdict::Done(produced) = verdict else { continue };
+            let Verdict::Done(produced @ Produced { is_kept: true, .. }) = verdict else { continue };
             let id = delivery.envelope.id;
             // The same job twice in one batch: the first one's rows count.
             if !inserted.remove(&id) {
@@ -208,8 +223,18 @@ async fn write_rows<C>(
 }
 
 fn needs_commit(settlement: &Settlement) -> bool {
-    matches!(settlement.verdict, Verdict::Done(_) | Verdict::Dead(..) | Verdict::Cancelled)
+    matches!(settlement.verdict, Verdict::Done(Produced { is_kept: true, .. }) | Verdict::Dead(..) | Verdict::Cancelled)
         || leaves_the_journal(settlement).is_some()
+}
+
+/// Its result's row, if it has one, is all that is to be written.
+fn is_plain(settlement: &Settlement) -> bool {
+    let is_more = match &settlement.verdict {
+        Verdict::Done(produced) => produced.rows.is_some(),
+        Verdict::Dead(..) | Verdict::Cancelled => true,
+        Verdict::Known(_) | Verdict::Retry(..) | Verdict::Snooze(_) => false,
+    };
+    !is_more && leaves_the_journal(settlement).is_none()
 }
 
 /// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it; that of

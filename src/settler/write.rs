@@ -18,18 +18,16 @@ use crate::{
     store::{DeadRow, ResultRow, StoredResult},
 };
 
-/// The row of a job that is done.
-pub(super) fn result_row<'a>(settlement: &'a Settlement, worker: &'a str) -> Option<ResultRow<'a>> {
-    let Verdict::Done(produced) = &settlement.verdict else { return None };
+/// The row of a job that is done and keeps its result.
+pub(super) fn result_row(settlement: &Settlement) -> Option<ResultRow<'_>> {
+    let Verdict::Done(produced @ Produced { is_kept: true, .. }) = &settlement.verdict else { return None };
     let delivery = &settlement.delivery;
     Some(ResultRow {
         id: delivery.envelope.id,
-        queue: delivery.holding.partition.queue.as_str(),
         kind: delivery.envelope.kind.as_str(),
         user_id: delivery.envelope.options.user_id.as_deref(),
         attempt: delivery.attempt(),
         result: &produced.result,
-        worker,
         timings: settlement.timings,
     })
 }
@@ -92,7 +90,7 @@ pub(super) fn settling(
         Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
     };
     let finish =
-        ending(settlement, context).map(|ending| finish(ending, delivery, (context, keys), inline_result_bytes));
+        ending(settlement, context).map(|ending| finish(ending, settlement, (context, keys), inline_result_bytes));
     let dedup_key = freed(settlement);
     let (held, n_crashes) = (delivery.held.clone(), delivery.deaths.total());
     Settling { held, id: delivery.envelope.id, verb, finish, n_crashes, dedup_key }
@@ -130,7 +128,7 @@ fn ending<'a>(settlement: &'a Settlement, context: &'a SettleContext) -> Option<
         Verdict::Known(stored) => (stored.timings, &*stored.worker),
         _ => (*timings, &*context.consumer),
     };
-    let Delivery { envelope, holding, .. } = delivery;
+    let Delivery { envelope, holding, .. } = &**delivery;
     Some(Ending {
         id: envelope.id,
         kind: &envelope.kind,
@@ -153,14 +151,15 @@ const OVERHEAD_BYTES: usize = 1_024;
 
 fn finish(
     ending: Ending<'_>,
-    delivery: &Delivery,
+    Settlement { delivery, verdict, .. }: &Settlement,
     (context, keys): (&SettleContext, &Keys),
     inline_result_bytes: usize,
 ) -> Finish {
     let kind_channel = keys.kind_channel(ending.kind);
     let mut open = ending.write_open(context.format);
     if open.len() > inline_result_bytes + OVERHEAD_BYTES && ending.result.is_some() {
-        let result_ref = Some(format!("job_results/{}", ending.id));
+        let is_kept = !matches!(verdict, Verdict::Done(Produced { is_kept: false, .. }));
+        let result_ref = is_kept.then(|| format!("job_results/{}", ending.id));
         open = Ending { result: None, result_ref, ..ending }.write_open(context.format);
     }
     Finish {

@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_secs(15);
 /// A connection that takes longer to give a sign of life is dead, though nobody has said so.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
+/// So long ago is just now.
+const LATELY: Duration = Duration::from_secs(1);
+
 /// How long the first connection may take.
 const FIRST: Duration = Duration::from_secs(10);
 
@@ -61,7 +64,12 @@ pub(super) fn answered<T>(
     }
 }
 
-/// Asked whenever a connection is taken from the pool or given back; one that fails is closed.
+/// Asked whenever a connection is taken from the pool; one that was given back just now has been asked.
+async fn lives_still(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
+    if idle_for < LATELY { Ok(true) } else { lives(connection).await }
+}
+
+/// Asked whenever a connection is given back; one that fails is closed.
 async fn lives(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     answered(Some(SIGN_OF_LIFE), connection.ping()).await.map(|()| true)
 }
@@ -104,7 +112,7 @@ impl Store {
             .acquire_timeout(database.acquire_timeout)
             .max_lifetime(database.recycle)
             .test_before_acquire(false)
-            .before_acquire(|connection, _| Box::pin(lives(connection)))
+            .before_acquire(|connection, seen| Box::pin(lives_still(connection, seen.idle_for)))
             .after_release(|connection, _| Box::pin(lives(connection)))
             .after_connect(|connection, _| Box::pin(without_own_schema(connection)));
         let answered_within = database.statement_timeout + ON_ITS_WAY;

@@ -40,6 +40,12 @@ impl StoreError {
         }
     }
 
+    /// Whether what was inserted is there already, by this unique key.
+    pub(super) fn violates(&self, key: &str) -> bool {
+        let refused = self.source.as_database_error();
+        refused.is_some_and(|error| error.is_unique_violation() && error.constraint() == Some(key))
+    }
+
     /// Postgres' own five-character code, when it answered.
     pub fn code(&self) -> Option<String> {
         self.source.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()))

@@ -33,7 +33,7 @@ pub use self::{
     journaled::Journaled,
     migrate::MigrationState,
     notices::Notices,
-    results::{ResultRow, StoredResult},
+    results::{ResultRow, Results, StoredResult},
     schedules::{NewSchedule, Schedule},
     statement::{Row, Statement, Tx, built, statement},
     version::{OLDEST_VECTOR, PgVersions},

@@ -8,17 +8,26 @@ use uuid::Uuid;
 use super::{
     connect::Store,
     error::StoreError,
-    statement::{Tx, statement},
+    statement::{Statement, Tx, statement},
 };
 use crate::{completion::Timings, job::JobId, outcome::Status};
+
+/// Results to commit, all of one queue and one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Results<'a> {
+    /// Whose results.
+    pub queue: &'a str,
+    /// Who ran them.
+    pub worker: &'a str,
+    /// One a job.
+    pub rows: &'a [ResultRow<'a>],
+}
 
 /// A result to commit.
 #[derive(Clone, Debug)]
 pub struct ResultRow<'a> {
     /// Whose result.
     pub id: JobId,
-    /// Its queue.
-    pub queue: &'a str,
     /// Its kind.
     pub kind: &'a str,
     /// Whose job.
@@ -27,8 +36,6 @@ pub struct ResultRow<'a> {
     pub attempt: u32,
     /// The result; null when rows of its own have yet to be written.
     pub result: &'a serde_json::Value,
-    /// Who ran it.
-    pub worker: &'a str,
     /// When things happened.
     pub timings: Timings,
 }
@@ -48,32 +55,50 @@ pub struct StoredResult {
     pub timings: Timings,
 }
 
+/// A job that is done after all is not dead any more, whoever gave it up meanwhile.
 const INSERT: &str = "\
-with done_after_all as (delete from dead_jobs where id = any($1::uuid[])) \
+with done_after_all as (delete from dead_jobs where id = any($3::uuid[])) \
 insert into job_results (id, queue, kind, user_id, attempt, result, worker, queued_at, started_at, finished_at) \
-select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) \
+select id, $1, kind, user_id, attempt, result, $2, queued_at, started_at, finished_at \
+from unnest($3::uuid[], $4::text[], $5::text[], $6::int[], $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) \
+as new (id, kind, user_id, attempt, result, queued_at, started_at, finished_at)";
+
+/// The same; those that are there already stay, and the others are named.
+const INSERT_MISSING: &str = "\
+with done_after_all as (delete from dead_jobs where id = any($3::uuid[])) \
+insert into job_results (id, queue, kind, user_id, attempt, result, worker, queued_at, started_at, finished_at) \
+select id, $1, kind, user_id, attempt, result, $2, queued_at, started_at, finished_at \
+from unnest($3::uuid[], $4::text[], $5::text[], $6::int[], $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) \
+as new (id, kind, user_id, attempt, result, queued_at, started_at, finished_at) \
 on conflict (id) do nothing returning id";
 
-impl Tx {
-    /// Inserts results; gives the ids of those that had none before. The others keep what they have. A job that was
-    /// given up by another delivery is not dead any more.
-    ///
-    /// # Errors
-    /// What Postgres refused.
-    pub async fn insert_results(&mut self, rows: &[ResultRow<'_>]) -> Result<HashSet<JobId>, StoreError> {
+const KEY: &str = "job_results_pkey";
+
+impl Results<'_> {
+    fn insert(&self, sql: &'static str) -> Statement {
+        let Self { rows, .. } = self;
         let times = |pick: fn(&Timings) -> u64| rows.iter().map(|row| time(pick(&row.timings))).collect::<Vec<_>>();
-        let insert = statement(INSERT)
+        statement(sql)
+            .bind(self.queue)
+            .bind(self.worker)
             .bind(rows.iter().map(|row| row.id.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.queue).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.user_id).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| i32::try_from(row.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.result).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.worker).collect::<Vec<_>>())
             .bind(times(|timings| timings.queued_ms))
             .bind(times(|timings| timings.started_ms))
-            .bind(times(|timings| timings.finished_ms));
-        let inserted = self.fetch(insert).await?;
+            .bind(times(|timings| timings.finished_ms))
+    }
+}
+
+impl Tx {
+    /// Inserts results; gives the ids of those that had none before. The others keep what they have.
+    ///
+    /// # Errors
+    /// What Postgres refused.
+    pub async fn insert_results(&mut self, results: Results<'_>) -> Result<HashSet<JobId>, StoreError> {
+        let inserted = self.fetch(results.insert(INSERT_MISSING)).await?;
         inserted.iter().map(|row| row.get("id").map(JobId)).collect()
     }
 
@@ -90,6 +115,20 @@ impl Tx {
 }
 
 impl Store {
+    /// Inserts results that nobody is expected to have, in one statement that is its own transaction; gives whether they
+    /// are committed. They are not, none of them, when one of the jobs has a result already: that is found out by
+    /// [`Tx::insert_results`], which pays for asking.
+    ///
+    /// # Errors
+    /// What Postgres refused besides.
+    pub async fn insert_new_results(&self, results: Results<'_>) -> Result<bool, StoreError> {
+        match self.execute(results.insert(INSERT)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.violates(KEY) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The results among `ids` that are committed.
     ///
     /// # Errors

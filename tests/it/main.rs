@@ -25,4 +25,5 @@ mod retries;
 mod schedules;
 mod search;
 mod sequences;
+mod settlements;
 mod suspects;

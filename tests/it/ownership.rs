@@ -8,7 +8,7 @@ use engine::{
     completion::{Format, Timings},
     job::{JobId, QueueName},
     partition::tags,
-    store::{DeadRow, ResultRow},
+    store::{DeadRow, ResultRow, Results},
 };
 use harness::{Fixture, eventually};
 
@@ -79,12 +79,10 @@ fn dead(id: JobId) -> DeadRow {
 fn done(id: JobId) -> ResultRow<'static> {
     ResultRow {
         id,
-        queue: "toys",
         kind: "toy.echo",
         user_id: None,
         attempt: 1,
         result: &serde_json::Value::Null,
-        worker: "zombie",
         timings: Timings { queued_ms: 1, started_ms: 2, finished_ms: 3 },
     }
 }
@@ -98,7 +96,8 @@ async fn a_job_is_never_both_done_and_dead_in_whichever_order_they_are_written()
         for writes_result in [is_done_first, !is_done_first] {
             let mut tx = fixture.store.begin().await.unwrap();
             if writes_result {
-                assert!(tx.insert_results(&[done(id)]).await.unwrap().contains(&id));
+                let results = Results { queue: "toys", worker: "zombie", rows: &[done(id)] };
+                assert!(tx.insert_results(results).await.unwrap().contains(&id));
             } else {
                 tx.bury(&[dead(id)]).await.unwrap();
             }
@@ -107,4 +106,28 @@ async fn a_job_is_never_both_done_and_dead_in_whichever_order_they_are_written()
     }
     assert_eq!(fixture.number("select count(*) from job_results").await, 2);
     assert_eq!(fixture.number("select count(*) from dead_jobs").await, 0);
+}
+
+/// Results that nobody is expected to have go in at once; where somebody has one, none does, and who asks is told which.
+#[tokio::test]
+async fn the_first_result_stays_though_many_come_at_once() {
+    let fixture = Fixture::new().await;
+    let ids: Vec<JobId> = (0..3).map(|_| JobId::generate()).collect();
+    let rows = |attempt: u32, ids: &[JobId]| -> Vec<ResultRow<'static>> {
+        ids.iter().map(|&id| ResultRow { attempt, ..done(id) }).collect()
+    };
+    let (first, all) = (rows(1, &ids[..1]), rows(2, &ids));
+    let results = |rows| Results { queue: "toys", worker: "heir", rows };
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.bury(&[dead(ids[0])]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(fixture.store.insert_new_results(results(&first)).await.unwrap());
+    assert_eq!(fixture.number("select count(*) from dead_jobs").await, 0, "done after all");
+    assert!(!fixture.store.insert_new_results(results(&all)).await.unwrap());
+    assert_eq!(fixture.number("select count(*) from job_results").await, 1);
+    let mut tx = fixture.store.begin().await.unwrap();
+    let inserted = tx.insert_results(results(&all)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(inserted, ids[1..].iter().copied().collect());
+    assert_eq!(fixture.number("select sum(attempt) from job_results").await, 5, "the first writer wins");
 }

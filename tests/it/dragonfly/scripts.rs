@@ -44,7 +44,7 @@ fn every_script_has_one_caller_which_declares_as_many_keys_as_its_header_names()
 #[test]
 fn a_script_call_stays_short() {
     const { assert!(engine::broker::MAX_PER_SCRIPT <= 128) };
-    for name in ["cancel", "enqueue", "promote", "reclaim", "redrive", "release", "settle", "strays", "take"] {
+    for name in ["cancel", "enqueue", "promote", "reclaim", "redrive", "release", "settle", "strays"] {
         assert!(rust(name).contains("MAX_PER_SCRIPT"), "{name}.rs bounds what one call handles");
     }
 }
