@@ -60,7 +60,9 @@ impl<C: Send + Sync + 'static> Executor<C> {
             return; // already in hand: claimed anew by ourselves
         }
         let (executor, holding) = (Arc::clone(self), Arc::clone(holding));
-        drop(self.runner.shutdown.spawn(async move { executor.process(holding, entry, slot, origin).await }));
+        // Boxed, for a task is handed on from layer to layer until it runs, and this one is large.
+        let process = Box::pin(async move { executor.process(holding, entry, slot, origin).await });
+        drop(self.runner.shutdown.spawn(process));
     }
 
     async fn process(&self, holding: Arc<Holding>, entry: Entry, slot: Slot, origin: Origin) {
@@ -68,14 +70,14 @@ impl<C: Send + Sync + 'static> Executor<C> {
         let (delivery, admitted) = admit(&holding, entry, &self.registry, (&self.limits, self.runner.clock.now_ms()));
         // The journal's relay, or a server restored from a snapshot, may bring a job that is settled already.
         if origin == Origin::Reclaimed || delivery.envelope.options.journaled {
-            match self.known(&delivery).await {
-                Known::Result(stored) => return self.settle(delivery, Verdict::Known(stored)).await,
-                Known::Unasked => return self.runner.release(delivery).await,
+            match Box::pin(self.known(&delivery)).await {
+                Known::Result(stored) => return Box::pin(self.settle(delivery, Verdict::Known(stored))).await,
+                Known::Unasked => return Box::pin(self.runner.release(delivery)).await,
                 Known::Nothing => {}
             }
         }
         match admitted {
-            Admitted::Settle(verdict) => self.settle(delivery, verdict).await,
+            Admitted::Settle(verdict) => Box::pin(self.settle(delivery, verdict)).await,
             Admitted::Run(handler, payload) => {
                 self.start_one(Ready { delivery, handler, payload, slot: Some(slot) }, claimed).await
             }

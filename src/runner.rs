@@ -130,7 +130,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
     /// `shares_at`: when a job that runs alone begins to share.
     async fn run_jobs(&self, jobs: Vec<Ready<C>>, shares_at: Option<Instant>) {
         if self.shutdown.is_stopping() || self.gate.is_closed() {
-            return self.release_all(jobs).await;
+            return Box::pin(self.release_all(jobs)).await;
         }
         let jobs = self.without_cancelled(jobs).await;
         let Some(handler) = jobs.first().map(|job| Arc::clone(&job.handler)) else { return };
@@ -138,14 +138,13 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let timeout = timeout(&jobs, handler.spec().timeout);
         let (payloads, mut deliveries): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| self.attempt(job)).unzip();
         let span = tracing::info_span!("job", kind = %handler.spec().kind, n_jobs = deliveries.len(), id = %deliveries[0].0.envelope.id);
-        let guarded = guard(handler.run(payloads).instrument(span), timeout);
-        let guarded = self.unless_cancelled(guarded, only(&deliveries).map(|delivery| delivery.envelope.id));
-        let guarded = self.while_sharing(guarded, &mut deliveries, shares_at);
-        let Some(outcomes) = self.shutdown.run_until_expired(guarded).await else {
-            for (delivery, _) in deliveries {
-                self.abandon(delivery).await;
-            }
-            return;
+        // Pinned one by one: handed over by value, each would stand twice in every job's future.
+        let guarded = pin!(guard(handler.run(payloads).instrument(span), timeout));
+        let only = only(&deliveries).map(|delivery| delivery.envelope.id);
+        let guarded = pin!(self.unless_cancelled(guarded, only));
+        let outcomes = self.while_sharing(guarded, &mut deliveries, shares_at);
+        let Some(outcomes) = self.shutdown.run_until_expired(pin!(outcomes)).await else {
+            return Box::pin(self.abandon_all(deliveries)).await;
         };
         self.conclude(handler.spec().retry, started_ms, outcomes, deliveries).await;
     }
@@ -158,7 +157,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             let now_ms = self.clock.now_ms();
             let timings = Timings { queued_ms: delivery.queued_ms, started_ms: 0, finished_ms: now_ms };
             let retry = handler.spec().retry;
-            self.settle(Settlement { delivery, retry, timings, verdict: Verdict::Cancelled }).await;
+            Box::pin(self.settle(Settlement { delivery, retry, timings, verdict: Verdict::Cancelled })).await;
         }
         jobs
     }
@@ -285,10 +284,12 @@ impl<C: Send + Sync + 'static> Runner<C> {
         !delivery.noted_alone
     }
 
-    /// Hands back a delivery whose handler was cut short.
-    async fn abandon(&self, delivery: Box<Delivery>) {
-        metrics::job_finished(&delivery.envelope.kind, "abandoned");
-        self.release(delivery).await;
+    /// Hands back deliveries whose handler was cut short.
+    async fn abandon_all(&self, deliveries: Vec<(Box<Delivery>, Option<Slot>)>) {
+        for (delivery, _) in deliveries {
+            metrics::job_finished(&delivery.envelope.kind, "abandoned");
+            self.release(delivery).await;
+        }
     }
 
     /// Hands a delivery back: any worker may claim it at once.

@@ -10,6 +10,7 @@ use super::{
     connection::{Address, BrokerError, Connection},
     release::Held,
     reply,
+    take::Gave,
 };
 use crate::{
     job::{JobId, Priority, QueueName},
@@ -25,6 +26,7 @@ pub struct Partition {
     pub tag: Tag,
     /// Its keys.
     pub keys: PartitionKeys,
+    pub(super) gave: Gave,
     pub(super) commands: Connection,
     pub(super) reader: Connection,
 }
@@ -37,7 +39,7 @@ impl Partition {
     pub async fn open(address: &Address, keys: &Keys, queue: QueueName, tag: Tag) -> Result<Self, BrokerError> {
         let single = address.with_pool(1);
         let (commands, reader) = tokio::try_join!(Connection::open(&single), Connection::open(&single))?;
-        let partition = Self { queue, keys: keys.partition(&tag), tag, commands, reader };
+        let partition = Self { queue, keys: keys.partition(&tag), tag, gave: Gave::default(), commands, reader };
         partition.create_groups().await?;
         Ok(partition)
     }

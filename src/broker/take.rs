@@ -1,6 +1,9 @@
 //! Takes ready jobs: at once, or waiting until one comes.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use fred::types::Value;
 
@@ -50,11 +53,38 @@ impl Share {
     }
 }
 
-/// An eighth is kept for normal and low, a sixteenth for low; below eight jobs a call, order is strict.
-fn shares(limit: usize) -> [Share; 3] {
-    let (below_high, low) = (limit / 8, limit / 16);
-    let share = |lane, asked| Share { lane, asked, came: 0 };
-    [share(Priority::High, limit - below_high), share(Priority::Normal, below_high - low), share(Priority::Low, low)]
+/// Fewer than these are taken in strict order, whatever that costs.
+const FEW: usize = 16;
+
+/// Most for the first lane that gave something the last time, a part for the others: an eighth for those below high, and
+/// for high itself, a sixteenth for low. So one question is enough while jobs keep coming as they came, and a lane that
+/// had nothing is served first again from the call on after the one that finds something there.
+fn shares(limit: usize, gave: [bool; 3]) -> [Share; 3] {
+    let (eighth, sixteenth) = (limit / 8, limit / 16);
+    let asked = match gave {
+        [false, true, _] if limit >= FEW => [eighth, limit - eighth - sixteenth, sixteenth],
+        [false, false, true] if limit >= FEW => [eighth, sixteenth, limit - eighth - sixteenth],
+        _ => [limit - eighth, eighth - sixteenth, sixteenth],
+    };
+    let share = |lane: Priority, asked| Share { lane, asked, came: 0 };
+    let [high, normal, low] = asked;
+    [share(Priority::High, high), share(Priority::Normal, normal), share(Priority::Low, low)]
+}
+
+/// Which lanes gave something at the last call.
+#[derive(Default)]
+pub(super) struct Gave([AtomicBool; 3]);
+
+impl Gave {
+    fn last(&self) -> [bool; 3] {
+        self.0.each_ref().map(|gave| gave.load(Ordering::Relaxed))
+    }
+
+    fn note(&self, shares: &[Share; 3]) {
+        for (gave, share) in self.0.iter().zip(shares) {
+            gave.store(share.came > 0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What the lanes gave. What is taken is taken, whether or not another lane answered.
@@ -68,7 +98,7 @@ impl Gathered {
     fn add(&mut self, share: &mut Share, answer: Option<Result<Vec<Entry>, BrokerError>>) {
         match answer {
             Some(Ok(entries)) => {
-                share.came = entries.len();
+                share.came += entries.len();
                 self.jobs.extend(entries);
             }
             Some(Err(error)) => self.error = Some(error),
@@ -95,7 +125,7 @@ impl Partition {
     /// `NoGroup` when the streams are gone; otherwise that the server could not be asked.
     pub async fn take(&self, consumer: &str, limit: usize) -> Result<Taken, BrokerError> {
         let limit = limit.clamp(1, MAX_PER_SCRIPT);
-        let mut shares = shares(limit);
+        let mut shares = shares(limit, self.gave.last());
         let paused = ("HGET", [&*self.keys.control, "paused"].map(text).to_vec());
         let asked = shares.iter().filter(|share| share.asked > 0);
         let reads = asked.map(|share| ("XREADGROUP", self.read(consumer, share.lane, share.asked)));
@@ -112,11 +142,14 @@ impl Partition {
         }
         for share in &mut shares {
             let left = limit.saturating_sub(taken.jobs.len());
-            if left > 0 && share.may_hold_more() {
+            // What is left of a call that brought enough can wait for the next.
+            if left > limit / 2 && share.may_hold_more() {
+                share.asked += left;
                 let answer = self.commands.call("XREADGROUP", self.read(consumer, share.lane, left)).await;
                 taken.add(share, Some(answer.map(|streams| self.entries(&streams))));
             }
         }
+        self.gave.note(&shares);
         taken.into_jobs().map(Taken::Jobs)
     }
 
@@ -167,16 +200,22 @@ mod tests {
 
     #[test]
     fn every_lane_has_a_share_of_a_large_call_and_order_is_strict_in_a_small_one() {
-        assert_eq!(shares(128).map(|share| share.asked), [112, 8, 8]);
-        assert_eq!(shares(7).map(|share| share.asked), [7, 0, 0]);
+        let asked = |limit, gave| shares(limit, gave).map(|share| share.asked);
+        assert_eq!(asked(128, [false; 3]), [112, 8, 8]);
+        assert_eq!(asked(128, [true, true, false]), [112, 8, 8]);
+        assert_eq!(asked(128, [false, true, true]), [16, 104, 8]);
+        assert_eq!(asked(128, [false, false, true]), [16, 8, 104]);
+        assert_eq!(asked(7, [false, true, false]), [7, 0, 0]);
         for limit in 1..=MAX_PER_SCRIPT {
-            assert_eq!(shares(limit).map(|share| share.asked).iter().sum::<usize>(), limit);
+            for gave in [[false, false, false], [false, true, false], [false, false, true]] {
+                assert_eq!(asked(limit, gave).iter().sum::<usize>(), limit);
+            }
         }
     }
 
     #[test]
     fn what_came_is_kept_though_another_lane_failed() {
-        let [mut high, mut normal, _] = shares(8);
+        let [mut high, mut normal, _] = shares(8, [false; 3]);
         let mut taken = Gathered::default();
         taken.add(&mut normal, Some(Err(BrokerError::odd("XREADGROUP", &Value::Null))));
         assert!(Gathered { error: taken.error.clone(), ..Gathered::default() }.into_jobs().is_err());

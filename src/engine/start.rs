@@ -183,6 +183,7 @@ impl Engine {
         let budget = RetryBudget::new(options.retry_limits, clock.now_ms());
         let budget = Arc::new(SharedBudget(Mutex::new(budget)));
         let lane = Arc::new(Lane {
+            kept: Mutex::default(),
             registry: Arc::clone(registry),
             store: store.clone(),
             clock: Arc::clone(clock),

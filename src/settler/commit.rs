@@ -8,7 +8,7 @@ use std::{
 
 use futures::future::BoxFuture;
 
-use super::{Lane, pause, write};
+use super::{Lane, NOT_POISONED, pause, write};
 use crate::{
     handler::{Handler, Produced},
     job::{JobId, Kind},
@@ -144,9 +144,25 @@ impl<C: Send + Sync + 'static> Lane<C> {
     async fn commit_plain(&self, batch: &[Settlement]) -> Result<bool, StoreError> {
         let rows: Vec<ResultRow<'_>> = batch.iter().filter_map(write::result_row).collect();
         match self.results(batch, &rows) {
-            Some(results) => self.store.insert_new_results(results).await,
+            Some(results) => self.insert_new(results).await,
             None => Ok(true),
         }
+    }
+
+    /// Over a connection that a settlement before kept, where there is one.
+    async fn insert_new(&self, results: Results<'_>) -> Result<bool, StoreError> {
+        let kept = self.kept.lock().expect(NOT_POISONED).as_mut().and_then(Vec::pop);
+        let mut connection = match kept {
+            Some(kept) => kept,
+            None => self.store.keep().await?,
+        };
+        let inserted = connection.insert_new_results(results).await?;
+        if connection.is_fresh()
+            && let Some(kept) = self.kept.lock().expect(NOT_POISONED).as_mut()
+        {
+            kept.push(connection);
+        }
+        Ok(inserted)
     }
 
     /// All outcomes that come here are of one queue; none when there are no rows.

@@ -5,14 +5,17 @@
 //! Never loses an outcome to an outage: it waits, and intake waits behind it. What is still unsettled
 //! when the drain deadline passes stays unacknowledged and runs elsewhere.
 //!
-//! Batches form by themselves: an outcome that finds a free lane goes at once, those that come while
-//! both lanes are busy go together.
+//! Batches form by themselves: an outcome that finds both lanes free goes at once; while one is at work, the other
+//! waits until half a batch has come; those that come while both are busy go together.
 
 mod acknowledge;
 mod commit;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::sync::{Semaphore, mpsc};
 
@@ -24,11 +27,13 @@ use crate::{
     registry::Registry,
     settlement::{Settlement, SharedBudget},
     shutdown::Shutdown,
-    store::Store,
+    store::{Kept, Store},
 };
 
-/// Settlements that overlap: one commits while the other acknowledges.
+/// Settlements that overlap: one commits while the other acknowledges. More would only make the batches smaller.
 const LANES: usize = 2;
+
+const NOT_POISONED: &str = "no code panics while it holds this lock";
 
 /// Settles one queue's outcomes.
 pub(crate) struct Settler<C> {
@@ -41,6 +46,8 @@ pub(crate) struct Settler<C> {
 pub(crate) struct Lane<C> {
     pub(crate) registry: Arc<Registry<C>>,
     pub(crate) store: Store,
+    /// Connections that settlements hand to one another while there is always a next one; none are kept at rest.
+    pub(crate) kept: Mutex<Option<Vec<Kept>>>,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) keys: Keys,
     pub(crate) context: SettleContext,
@@ -57,10 +64,12 @@ impl<C: Send + Sync + 'static> Settler<C> {
         let lanes = Arc::new(Semaphore::new(LANES));
         loop {
             let free = Arc::clone(&lanes).acquire_owned().await.expect("the semaphore is never closed");
+            self.lane.keep_connections(!self.outcomes.is_empty());
             let mut batch = Vec::new();
             if self.outcomes.recv_many(&mut batch, self.max_batch).await == 0 {
                 break;
             }
+            self.fill(&mut batch, &lanes).await;
             let lane = Arc::clone(&self.lane);
             let tasks = lane.shutdown.clone();
             drop(tasks.spawn(async move {
@@ -72,7 +81,31 @@ impl<C: Send + Sync + 'static> Settler<C> {
     }
 }
 
+impl<C: Send + Sync + 'static> Settler<C> {
+    /// While the other lane is at work, half a batch is waited for: what many share costs each of them less.
+    async fn fill(&mut self, batch: &mut Vec<Settlement>, lanes: &Semaphore) {
+        while batch.len() < self.max_batch / 2 {
+            let rest = self.max_batch - batch.len();
+            tokio::select! {
+                biased;
+                _ = lanes.acquire() => return,
+                n_more = self.outcomes.recv_many(batch, rest) => if n_more == 0 { return },
+            }
+        }
+    }
+}
+
 impl<C: Send + Sync + 'static> Lane<C> {
+    /// While nothing waits to be settled, others may have the connections.
+    fn keep_connections(&self, is_busy: bool) {
+        let mut kept = self.kept.lock().expect(NOT_POISONED);
+        if is_busy {
+            kept.get_or_insert_default();
+        } else {
+            *kept = None;
+        }
+    }
+
     async fn settle(self: &Arc<Self>, batch: Vec<Settlement>) {
         let committed = self.commit(batch).await;
         self.acknowledge(committed).await;

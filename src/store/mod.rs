@@ -35,6 +35,6 @@ pub use self::{
     notices::Notices,
     results::{ResultRow, Results, StoredResult},
     schedules::{NewSchedule, Schedule},
-    statement::{Row, Statement, Tx, built, statement},
+    statement::{Kept, Row, Statement, Tx, built, statement},
     version::{OLDEST_VECTOR, PgVersions},
 };

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     connect::Store,
     error::StoreError,
-    statement::{Statement, Tx, statement},
+    statement::{Kept, Statement, Tx, statement},
 };
 use crate::{completion::Timings, job::JobId, outcome::Status};
 
@@ -114,21 +114,23 @@ impl Tx {
     }
 }
 
-impl Store {
+impl Kept {
     /// Inserts results that nobody is expected to have, in one statement that is its own transaction; gives whether they
     /// are committed. They are not, none of them, when one of the jobs has a result already: that is found out by
     /// [`Tx::insert_results`], which pays for asking.
     ///
     /// # Errors
     /// What Postgres refused besides.
-    pub async fn insert_new_results(&self, results: Results<'_>) -> Result<bool, StoreError> {
+    pub async fn insert_new_results(&mut self, results: Results<'_>) -> Result<bool, StoreError> {
         match self.execute(results.insert(INSERT)).await {
             Ok(_) => Ok(true),
             Err(error) if error.violates(KEY) => Ok(false),
             Err(error) => Err(error),
         }
     }
+}
 
+impl Store {
     /// The results among `ids` that are committed.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! Statements of a job's own, alone or inside a settlement's transaction.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{
     Encode, Postgres, Row as _, Type,
+    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
 };
@@ -12,6 +13,9 @@ use super::{
     connect::{Store, answered},
     error::StoreError,
 };
+
+/// How long a connection is kept from the pool, which looks after its age and health.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// A statement with its parameters. Many rows travel as arrays: `insert … select * from unnest($1::uuid[], $2::text[])`.
 pub struct Statement {
@@ -99,7 +103,40 @@ impl Tx {
     }
 }
 
+/// A connection that is kept for one statement after the other: to give one back and take one again costs questions.
+pub struct Kept {
+    inner: PoolConnection<Postgres>,
+    since: Instant,
+    within: Duration,
+}
+
+impl Kept {
+    /// Runs one statement on its own; gives how many rows it touched.
+    ///
+    /// # Errors
+    /// What Postgres refused. Whether the connection is still good is found out when it is dropped.
+    pub async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        let done = answered(Some(self.within), statement.query.execute(&mut *self.inner)).await;
+        Ok(done.map_err(StoreError::new("run a statement"))?.rows_affected())
+    }
+
+    /// Whether it was taken so lately that it may be used again without going back to the pool first.
+    pub fn is_fresh(&self) -> bool {
+        self.since.elapsed() < KEPT
+    }
+}
+
 impl Store {
+    /// A connection of the pool, to keep for a moment.
+    ///
+    /// # Errors
+    /// When none is to be had.
+    pub async fn keep(&self) -> Result<Kept, StoreError> {
+        let taken = answered(Some(self.taken_and_answered_within()), self.pool.acquire()).await;
+        let inner = taken.map_err(StoreError::new("take a connection"))?;
+        Ok(Kept { inner, since: Instant::now(), within: self.answered_within })
+    }
+
     /// Opens a transaction; dropped without a commit, it is rolled back.
     ///
     /// # Errors
