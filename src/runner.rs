@@ -48,6 +48,9 @@ pub(crate) struct Ready<C> {
     pub(crate) slot: Option<Slot>,
 }
 
+/// A delivery that runs, and its slot.
+type InHand = (Box<Delivery>, Option<Slot>);
+
 /// Runs the jobs of one queue.
 pub(crate) struct Runner<C> {
     pub(crate) context: Arc<C>,
@@ -180,7 +183,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
     async fn while_sharing(
         &self,
         guarded: impl Future<Output = Result<Outcomes, Failure>>,
-        deliveries: &mut [(Box<Delivery>, Option<Slot>)],
+        deliveries: &mut [InHand],
         shares_at: Option<Instant>,
     ) -> Result<Outcomes, Failure> {
         let ([(delivery, Some(slot))], Some(shares_at)) = (deliveries, shares_at) else { return guarded.await };
@@ -202,7 +205,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         guarded.await
     }
 
-    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), (Box<Delivery>, Option<Slot>)) {
+    fn attempt(&self, ready: Ready<C>) -> ((Payload, Attempt<C>), InHand) {
         let Ready { delivery, payload, slot, .. } = ready;
         let options = &delivery.envelope.options;
         let attempt = Attempt {
@@ -226,7 +229,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         retry: RetryTable,
         started_ms: u64,
         outcomes: Result<Outcomes, Failure>,
-        deliveries: Vec<(Box<Delivery>, Option<Slot>)>,
+        deliveries: Vec<InHand>,
     ) {
         let finished_ms = self.clock.now_ms();
         let mut outcomes = fan_out(outcomes, deliveries.len()).into_iter();
@@ -285,7 +288,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
     }
 
     /// Hands back deliveries whose handler was cut short.
-    async fn abandon_all(&self, deliveries: Vec<(Box<Delivery>, Option<Slot>)>) {
+    async fn abandon_all(&self, deliveries: Vec<InHand>) {
         for (delivery, _) in deliveries {
             metrics::job_finished(&delivery.envelope.kind, "abandoned");
             self.release(delivery).await;
@@ -319,7 +322,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 }
 
 /// The delivery of a batch of one.
-fn only(deliveries: &[(Box<Delivery>, Option<Slot>)]) -> Option<&Delivery> {
+fn only(deliveries: &[InHand]) -> Option<&Delivery> {
     let [(only, _)] = deliveries else { return None };
     Some(only)
 }

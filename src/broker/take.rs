@@ -140,10 +140,11 @@ impl Partition {
             let held: Vec<Held> = taken.jobs.into_iter().map(Entry::into_held).collect();
             return self.release(consumer, &held).await.map(|_| Taken::Paused);
         }
+        // What is left of a call that brought much can wait for the next.
+        let enough = if limit < FEW { 0 } else { limit / 2 };
         for share in &mut shares {
             let left = limit.saturating_sub(taken.jobs.len());
-            // What is left of a call that brought enough can wait for the next.
-            if left > limit / 2 && share.may_hold_more() {
+            if left > enough && share.may_hold_more() {
                 share.asked += left;
                 let answer = self.commands.call("XREADGROUP", self.read(consumer, share.lane, left)).await;
                 taken.add(share, Some(answer.map(|streams| self.entries(&streams))));
