@@ -39,10 +39,6 @@ use anyhow::Context as _;
 
 use crate::{corner::Servers, figures::Report, peers::Peers, plan::Plan};
 
-/// The service's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const WRITE_DOCS: &str = "--write-docs";
 
 fn main() -> anyhow::Result<()> {
