@@ -41,7 +41,8 @@ pub(in super::super) async fn killed_repeatedly(stage: &mut Stage) -> anyhow::Re
         stage.pass(Duration::from_secs(2)).await;
     }
     stage.finish(load).await?;
-    Ok(held(now(), died, stage.size.lease + BEYOND).into())
+    // The next kill may hit whoever took such a job over: it waits for a second lease then.
+    Ok(held(now(), died, 2 * stage.size.lease + BEYOND).into())
 }
 
 /// What these workers held has to be done in time, and there must have been something.
