@@ -32,8 +32,8 @@ use crate::{
     telemetry::metrics,
 };
 
-/// How long a job that saw one worker die is alone: what kills later than that is not told from a worker that is killed from outside. The longer, the
-/// more often a job is convicted that ran alone by chance at the moment of such a kill.
+/// How long a job that saw one worker die is alone: what kills later than that is not told from a worker that is killed
+/// from outside. The longer, the more often a job is convicted that ran alone by chance at the moment of such a kill.
 const TURN: Duration = Duration::from_millis(25);
 
 /// The pause before the server is asked again to take a note back.
