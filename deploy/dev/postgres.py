@@ -187,7 +187,8 @@ def ready(bindir, port):
     return output([bindir / "pg_isready", "-q", "-h", "127.0.0.1", "-p", port], timeout=5) is not None
 
 
-def wait_until_ready(record, bindir, seconds=60):
+# After a stop that was cut short it first reads again what a whole run of the tests has written.
+def wait_until_ready(record, bindir, seconds=300):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if ready(bindir, record["port"]):
