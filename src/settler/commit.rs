@@ -130,7 +130,8 @@ impl<C: Send + Sync + 'static> Lane<C> {
         let mut tx = self.store.begin().await?;
         let mut conflicting = self.write_results(batch, &mut tx).await?;
         conflicting.extend(bury(batch, &mut tx).await?);
-        let journaled: Vec<JobId> = batch.iter().filter_map(leaves_the_journal).collect();
+        let without_result = batch.iter().filter(|one| write::result_row(one).is_none());
+        let journaled: Vec<JobId> = without_result.filter_map(leaves_the_journal).collect();
         if !journaled.is_empty() {
             tx.unjournal(&journaled).await?;
         }
@@ -243,14 +244,13 @@ fn needs_commit(settlement: &Settlement) -> bool {
         || leaves_the_journal(settlement).is_some()
 }
 
-/// Its result's row, if it has one, is all that is to be written.
+/// Its result's row, if it has one, is all that is to be written; the journal's row goes with that one.
 fn is_plain(settlement: &Settlement) -> bool {
-    let is_more = match &settlement.verdict {
-        Verdict::Done(produced) => produced.rows.is_some(),
-        Verdict::Dead(..) | Verdict::Cancelled => true,
-        Verdict::Known(_) | Verdict::Retry(..) | Verdict::Snooze(_) => false,
-    };
-    !is_more && leaves_the_journal(settlement).is_none()
+    match &settlement.verdict {
+        Verdict::Done(Produced { rows: Some(_), .. }) | Verdict::Dead(..) | Verdict::Cancelled => false,
+        Verdict::Done(Produced { is_kept: true, .. }) | Verdict::Retry(..) | Verdict::Snooze(_) => true,
+        Verdict::Done(_) | Verdict::Known(_) => leaves_the_journal(settlement).is_none(),
+    }
 }
 
 /// A journaled job that is settled for good: its row goes in the same transaction. One that runs again keeps it; that of

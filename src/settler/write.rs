@@ -29,6 +29,7 @@ pub(super) fn result_row(settlement: &Settlement) -> Option<ResultRow<'_>> {
         attempt: delivery.attempt(),
         result: &produced.result,
         timings: settlement.timings,
+        is_journaled: delivery.envelope.options.journaled,
     })
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{
     connect::Store,
     error::StoreError,
-    statement::{Row, Tx, statement},
+    statement::{Row, Statement, Tx, statement},
 };
 use crate::job::{JobId, Kind, Priority, QueueName};
 
@@ -122,7 +122,7 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn leave_to_relay(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
-        let leave = statement("update job_journal set generation = 0 where id = any($1)").bind(uuids(ids));
+        let leave = by_id("update job_journal set generation = 0 where id = any($1)", ids);
         self.execute(leave).await.map(drop)
     }
 
@@ -131,7 +131,7 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn unjournal(&mut self, ids: &[JobId]) -> Result<u64, StoreError> {
-        self.execute(statement("delete from job_journal where id = any($1)").bind(uuids(ids))).await
+        self.execute(by_id("delete from job_journal where id = any($1)", ids)).await
     }
 
     /// Takes back rows that this very transaction made; those that were there before stay.
@@ -139,8 +139,8 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn take_back(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
-        let back = statement("delete from job_journal where id = any($1) and xmin = pg_current_xact_id()::xid");
-        self.execute(back.bind(uuids(ids))).await.map(drop)
+        let back = by_id("delete from job_journal where id = any($1) and xmin = pg_current_xact_id()::xid", ids);
+        self.execute(back).await.map(drop)
     }
 
     /// Settles journaled jobs for which another one stands by its dedup key: each is cancelled, and its result names the other.
@@ -177,8 +177,8 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn relayed(&mut self, ids: &[JobId], generation: i64) -> Result<(), StoreError> {
-        let mark = statement("update job_journal set generation = $2 where id = any($1)");
-        self.execute(mark.bind(uuids(ids)).bind(generation)).await.map(drop)
+        let mark = by_id("update job_journal set generation = $2 where id = any($1)", ids);
+        self.execute(mark.bind(generation)).await.map(drop)
     }
 
     /// Tells every relay, once this transaction is committed, that there is something to bring.
@@ -235,8 +235,9 @@ impl Store {
     }
 }
 
-fn uuids(ids: &[JobId]) -> Vec<uuid::Uuid> {
-    ids.iter().map(|id| id.0).collect()
+/// A statement whose first parameter is jobs of the journal, which is empty at one moment and large at the next.
+fn by_id(sql: &'static str, ids: &[JobId]) -> Statement {
+    statement(sql).bind(ids.iter().map(|id| id.0).collect::<Vec<_>>()).planned_anew()
 }
 
 fn unrelayed(row: &Row) -> Result<Unrelayed, StoreError> {

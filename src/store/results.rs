@@ -38,6 +38,8 @@ pub struct ResultRow<'a> {
     pub result: &'a serde_json::Value,
     /// When things happened.
     pub timings: Timings,
+    /// Its job is journaled, until it has a result.
+    pub is_journaled: bool,
 }
 
 /// A result that is committed already.
@@ -55,22 +57,32 @@ pub struct StoredResult {
     pub timings: Timings,
 }
 
-/// A job that is done after all is not dead any more, whoever gave it up meanwhile.
-const INSERT: &str = "\
-with done_after_all as (delete from dead_jobs where id = any($3::uuid[])) \
-insert into job_results (id, queue, kind, user_id, attempt, result, worker, queued_at, started_at, finished_at) \
+/// Before the values: what goes with them; a job that is done after all is not dead any more, whoever gave it up meanwhile.
+/// After them: what becomes of those that are there already.
+macro_rules! insert {
+    ($with:literal, $conflict:literal) => {
+        concat!(
+            "with done_after_all as (delete from dead_jobs where id = any($3::uuid[]))",
+            $with,
+            " insert into job_results (id, queue, kind, user_id, attempt, result, worker, queued_at, started_at, finished_at) \
 select id, $1, kind, user_id, attempt, result, $2, queued_at, started_at, finished_at \
 from unnest($3::uuid[], $4::text[], $5::text[], $6::int[], $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) \
-as new (id, kind, user_id, attempt, result, queued_at, started_at, finished_at)";
+as new (id, kind, user_id, attempt, result, queued_at, started_at, finished_at)",
+            $conflict
+        )
+    };
+}
+
+const INSERT: &str = insert!("", "");
+
+/// The same; jobs that are journaled leave the journal.
+const INSERT_JOURNALED: &str = insert!(", unjournaled as (delete from job_journal where id = any($11::uuid[]))", "");
 
 /// The same; those that are there already stay, and the others are named.
-const INSERT_MISSING: &str = "\
-with done_after_all as (delete from dead_jobs where id = any($3::uuid[])) \
-insert into job_results (id, queue, kind, user_id, attempt, result, worker, queued_at, started_at, finished_at) \
-select id, $1, kind, user_id, attempt, result, $2, queued_at, started_at, finished_at \
-from unnest($3::uuid[], $4::text[], $5::text[], $6::int[], $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]) \
-as new (id, kind, user_id, attempt, result, queued_at, started_at, finished_at) \
-on conflict (id) do nothing returning id";
+const INSERT_MISSING: &str = insert!(
+    ", unjournaled as (delete from job_journal where id = any($11::uuid[]))",
+    " on conflict (id) do nothing returning id"
+);
 
 const KEY: &str = "job_results_pkey";
 
@@ -90,15 +102,25 @@ impl Results<'_> {
             .bind(times(|timings| timings.started_ms))
             .bind(times(|timings| timings.finished_ms))
     }
+
+    /// Those of jobs that are journaled leave the journal with it, which may have been empty a moment ago.
+    fn insert_and_unjournal(&self, sql: &'static str, journaled: Vec<Uuid>) -> Statement {
+        self.insert(sql).bind(journaled).planned_anew()
+    }
+
+    fn journaled(&self) -> Vec<Uuid> {
+        self.rows.iter().filter(|row| row.is_journaled).map(|row| row.id.0).collect()
+    }
 }
 
 impl Tx {
-    /// Inserts results; gives the ids of those that had none before. The others keep what they have.
+    /// Inserts results; gives the ids of those that had none before. The others keep what they have; none is journaled any
+    /// more.
     ///
     /// # Errors
     /// What Postgres refused.
     pub async fn insert_results(&mut self, results: Results<'_>) -> Result<HashSet<JobId>, StoreError> {
-        let inserted = self.fetch(results.insert(INSERT_MISSING)).await?;
+        let inserted = self.fetch(results.insert_and_unjournal(INSERT_MISSING, results.journaled())).await?;
         inserted.iter().map(|row| row.get("id").map(JobId)).collect()
     }
 
@@ -122,7 +144,11 @@ impl Kept {
     /// # Errors
     /// What Postgres refused besides.
     pub async fn insert_new_results(&mut self, results: Results<'_>) -> Result<bool, StoreError> {
-        match self.execute(results.insert(INSERT)).await {
+        let insert = match results.journaled() {
+            none if none.is_empty() => results.insert(INSERT),
+            journaled => results.insert_and_unjournal(INSERT_JOURNALED, journaled),
+        };
+        match self.execute(insert).await {
             Ok(_) => Ok(true),
             Err(error) if error.violates(KEY) => Ok(false),
             Err(error) => Err(error),
@@ -137,7 +163,8 @@ impl Store {
     /// What Postgres refused, or that it could not be asked.
     pub async fn results(&self, ids: &[JobId]) -> Result<HashMap<JobId, StoredResult>, StoreError> {
         let select = statement("select id, status, attempt, result, worker, queued_at, started_at, finished_at from job_results where id = any($1)")
-            .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+            .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+            .planned_anew();
         let mut results = HashMap::new();
         for row in self.fetch(select).await? {
             let attempt = row.get::<i32>("attempt")?;

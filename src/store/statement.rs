@@ -39,6 +39,15 @@ impl Statement {
         self.query = self.query.bind(value);
         self
     }
+
+    /// Planned anew at each use, for what asks by key in a table that is empty now and large in a moment. A plan that was
+    /// made while it was empty reads all of it for each question, and a connection keeps its plans until the table is
+    /// analysed. Costs one more question to Postgres.
+    #[must_use]
+    pub fn planned_anew(mut self) -> Self {
+        self.query = self.query.persistent(false);
+        self
+    }
 }
 
 /// A row of an answer.

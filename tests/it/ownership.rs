@@ -8,7 +8,7 @@ use engine::{
     completion::{Format, Timings},
     job::{JobId, QueueName},
     partition::tags,
-    store::{DeadRow, ResultRow, Results},
+    store::{DeadRow, Kept, ResultRow, Results, statement},
 };
 use harness::{Fixture, eventually};
 
@@ -84,6 +84,7 @@ fn done(id: JobId) -> ResultRow<'static> {
         attempt: 1,
         result: &serde_json::Value::Null,
         timings: Timings { queued_ms: 1, started_ms: 2, finished_ms: 3 },
+        is_journaled: false,
     }
 }
 
@@ -131,4 +132,36 @@ async fn the_first_result_stays_though_many_come_at_once() {
     tx.commit().await.unwrap();
     assert_eq!(inserted, ids[1..].iter().copied().collect());
     assert_eq!(fixture.number("select sum(attempt) from job_results").await, 5, "the first writer wins");
+}
+
+/// A plan that was made while the journal was empty would read all of it at every settlement.
+#[tokio::test]
+async fn settlements_ask_the_journal_by_key_however_small_it_was_when_they_began() {
+    let fixture = Fixture::new().await;
+    fixture.store.execute(statement("vacuum analyze job_journal, job_results")).await.unwrap();
+    let mut kept = fixture.store.keep().await.unwrap();
+    let settle = async |kept: &mut Kept, ids: &[JobId]| {
+        let rows: Vec<_> = ids.iter().map(|&id| ResultRow { is_journaled: true, ..done(id) }).collect();
+        assert!(fixture.store.results(ids).await.unwrap().is_empty());
+        let results = Results { queue: "toys", worker: "heir", rows: &rows };
+        assert!(kept.insert_new_results(results).await.unwrap());
+    };
+    for _ in 0..10 {
+        settle(&mut kept, &[JobId::generate()]).await;
+    }
+    let ids: Vec<JobId> = (0..5_000).map(|_| JobId::generate()).collect();
+    let journal = "insert into job_journal (id, queue, kind, envelope) select id, 'toys', 'toy.job', '' from unnest($1::uuid[]) as n (id)";
+    let uuids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    fixture.store.execute(statement(journal).bind(uuids)).await.unwrap();
+    for some in ids.chunks(5).take(20) {
+        settle(&mut kept, some).await;
+    }
+    drop(kept);
+    fixture.store.close().await; // what a connection did is counted when it ends at the latest
+    let read_by_key = "select idx_tup_fetch from pg_stat_user_tables where relname = 'job_journal'";
+    eventually("the journal's rows to be counted", async || (fixture.number(read_by_key).await == 100).then_some(()))
+        .await;
+    let read_all = "select seq_tup_read from pg_stat_user_tables where relname = 'job_journal'";
+    assert_eq!(fixture.number(read_all).await, 0);
+    assert_eq!(fixture.number("select count(*) from job_journal").await, 4_900);
 }
