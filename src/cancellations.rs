@@ -66,9 +66,14 @@ impl Cancellations {
         }
     }
 
+    /// Whether any word came since this worker began.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// Whether it was cancelled lately.
     pub(crate) fn has(&self, id: JobId) -> bool {
-        self.any.load(Ordering::Acquire) && self.lately.lock().expect(NOT_POISONED).ids.contains(&id)
+        self.any() && self.lately.lock().expect(NOT_POISONED).ids.contains(&id)
     }
 
     /// Ends when the word for this job comes, or has come.

@@ -4,6 +4,7 @@
 //! a completion is made only of what is committed; `seq` counts a partition's completions without a
 //! gap, so that a subscriber can tell that it missed one.
 
+use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -156,24 +157,24 @@ impl<'a> Ending<'a> {
         }
     }
 
-    /// The completion in such a form that appending its number completes it: MessagePack up to the marker of an
-    /// unsigned 64-bit number, JSON up to `"seq":`.
-    pub fn write_open(&self, format: Format) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(320);
+    /// Appends the completion in such a form that its number, appended too, completes it: MessagePack up to the marker of
+    /// an unsigned 64-bit number, JSON up to `"seq":`.
+    pub fn write_open(&self, format: Format, buffer: &mut BytesMut) {
+        let begin = buffer.len();
         match format {
             Format::MsgPack => {
-                rmp_serde::encode::write_named(&mut bytes, self).expect("text, numbers and JSON values encode");
+                let written = rmp_serde::encode::write_named(&mut buffer.writer(), self);
+                written.expect("text, numbers and JSON values encode");
                 // A map of up to 15 entries says their number in its first byte (0x80 + n); ours has one more to come.
-                bytes[0] += 1;
-                bytes.extend_from_slice(b"\xa3seq\xcf");
+                buffer[begin] += 1;
+                buffer.extend_from_slice(b"\xa3seq\xcf");
             }
             Format::Json => {
-                serde_json::to_writer(&mut bytes, self).expect("text, numbers and JSON values encode");
-                bytes.pop();
-                bytes.extend_from_slice(b",\"seq\":");
+                serde_json::to_writer(buffer.writer(), self).expect("text, numbers and JSON values encode");
+                buffer.truncate(buffer.len() - 1);
+                buffer.extend_from_slice(b",\"seq\":");
             }
         }
-        bytes
     }
 }
 
@@ -213,13 +214,13 @@ mod tests {
         let bare =
             Completion { result: None, result_ref: None, error: None, user_id: None, traceparent: None, ..sample(7) };
         for completion in [full, bare] {
-            let mut packed = vec![0x91];
-            packed.extend(Ending::of(&completion).write_open(Format::MsgPack));
+            let mut packed = BytesMut::from(&[0x91][..]);
+            Ending::of(&completion).write_open(Format::MsgPack, &mut packed);
             packed.extend(7_u64.to_be_bytes());
             assert_eq!(read_batch(&packed).unwrap(), std::slice::from_ref(&completion));
 
-            let mut json = b"[".to_vec();
-            json.extend(Ending::of(&completion).write_open(Format::Json));
+            let mut json = BytesMut::from(&b"["[..]);
+            Ending::of(&completion).write_open(Format::Json, &mut json);
             json.extend(b"7}]");
             assert_eq!(read_batch(&json).unwrap(), [completion]);
         }

@@ -154,6 +154,9 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// Jobs whose cancellation was heard before they began are settled instead of run.
     async fn without_cancelled(&self, jobs: Vec<Ready<C>>) -> Vec<Ready<C>> {
+        if !self.cancellations.any() {
+            return jobs;
+        }
         let (cancelled, jobs): (Vec<_>, Vec<_>) =
             jobs.into_iter().partition(|job| self.cancellations.has(job.delivery.envelope.id));
         for Ready { delivery, handler, .. } in cancelled {

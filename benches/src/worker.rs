@@ -50,6 +50,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let log = std::io::stderr.with_max_level(Level::WARN);
     tracing_subscriber::fmt()
         .with_writer(log)
+        .with_ansi(false)
         .with_env_filter("warn,engine::runner=info,engine::reconciler=error")
         .init();
     let mut input = BufReader::new(stdin());

@@ -65,7 +65,7 @@ pub async fn cancel(
             let dedup = if job.dedup.is_some() { declared.len() } else { 0 };
             args.extend([lane.to_string(), entry, job.id.to_string(), dedup.to_string()].map(text));
             args.push(connection::bytes(job.finish.open.clone()));
-            args.extend([text(job.finish.kind_channel.clone()), text(job.finish.further.join(" "))]);
+            args.extend([text(&*job.finish.kind_channel), text(job.finish.further.join(" "))]);
         }
         let answer = CANCEL.run(connection, &declared, args).await?;
         let digits = reply::bytes(&answer).filter(|digits| digits.len() == some.len());

@@ -1,6 +1,6 @@
 //! Settles deliveries whose results are committed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::types::Value;
@@ -66,10 +66,10 @@ pub enum Verb {
 /// A completion to publish.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// The completion without its number, as [`crate::completion::Ending::write_open`] gives it.
+    /// The completion without its number, as [`crate::completion::Ending::write_open`] writes it.
     pub open: Bytes,
     /// The channel of its kind.
-    pub kind_channel: String,
+    pub kind_channel: Arc<str>,
     /// Further channels that it asked for.
     pub further: Vec<String>,
 }
@@ -192,11 +192,10 @@ fn apart(batch: &[Settling]) -> (Vec<Run<'_>>, Vec<usize>) {
 
 /// The first and the last entry of a lane, and how many there are.
 fn range(batch: &[Settling], lane: Priority) -> [Value; 3] {
-    let entries = || batch.iter().map(|settling| &settling.held).filter(|held| held.priority == lane);
-    let id = |held: Option<&Held>| held.map_or_else(|| text(""), |held| bytes(held.entry.0.clone()));
-    let first = entries().min_by_key(|held| held.entry.place());
-    let last = entries().max_by_key(|held| held.entry.place());
-    [id(first), id(last), text(entries().count().to_string())]
+    let of_lane = batch.iter().map(|settling| &settling.held).filter(|held| held.priority == lane);
+    let entries = of_lane.map(|held| (held.entry.place(), &held.entry.0)).collect::<Vec<_>>();
+    let id = |entry: Option<&((u64, u64), &Bytes)>| entry.map_or_else(|| text(""), |(_, id)| bytes((*id).clone()));
+    [id(entries.iter().min()), id(entries.iter().max()), text(entries.len().to_string())]
 }
 
 impl Settling {
@@ -228,7 +227,7 @@ fn single(settling: &Settling) -> [Value; 9] {
         text(number.to_string()),
         bytes(body),
         bytes(settling.open()),
-        text(finish.map(|finish| finish.kind_channel.clone()).unwrap_or_default()),
+        text(finish.map_or("", |finish| &finish.kind_channel)),
         text(finish.map(|finish| finish.further.join(" ")).unwrap_or_default()),
     ]
 }

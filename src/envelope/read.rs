@@ -1,7 +1,7 @@
 //! From bytes to an envelope, field by field; values are slices of what came, never copies.
 
-use bytes::{Buf, Bytes};
-use serde::de::DeserializeOwned;
+use bytes::Bytes;
+use serde::Deserialize;
 
 use super::{Envelope, EnvelopeError, Options, Reading, VERSION, span};
 use crate::job::JobId;
@@ -10,21 +10,23 @@ use crate::job::JobId;
 const EMPTY_MAP: &[u8] = &[0x80];
 
 pub(super) fn read(bytes: &Bytes, fallback: impl FnOnce() -> JobId) -> Result<Reading, EnvelopeError> {
-    let fields = fields(&as_messagepack(bytes)?)?;
+    let bytes = as_messagepack(bytes)?;
+    let fields = fields(&bytes)?;
     let version: u32 = optional(&fields, "v")?.unwrap_or(VERSION);
     if version > VERSION {
         let id = optional::<JobId>(&fields, "id").ok().flatten();
         return Ok(Reading::Newer { version, id: id.unwrap_or_else(fallback) });
     }
-    let kind: String = optional(&fields, "kind")?.ok_or(EnvelopeError::Missing("kind"))?;
+    let kind: &str = optional(&fields, "kind")?.ok_or(EnvelopeError::Missing("kind"))?;
     let id = optional::<JobId>(&fields, "id")?;
     let options = options(&fields)?;
+    let unknown = fields.iter().filter(|(name, _)| !KNOWN.contains(name));
     Ok(Reading::Whole(Envelope {
         id: id.unwrap_or_else(fallback),
         kind: kind.parse()?,
-        payload: find(&fields, "payload").cloned().unwrap_or(Bytes::from_static(EMPTY_MAP)),
+        payload: find(&fields, "payload").map_or(Bytes::from_static(EMPTY_MAP), |payload| bytes.slice_ref(payload)),
         options,
-        unknown: fields.into_iter().filter(|(name, _)| !KNOWN.contains(&name.as_str())).collect(),
+        unknown: unknown.map(|&(name, value)| (name.to_owned(), bytes.slice_ref(value))).collect(),
     }))
 }
 
@@ -50,7 +52,7 @@ const KNOWN: [&str; 18] = [
     "tracestate",
 ];
 
-fn options(fields: &Fields) -> Result<Options, EnvelopeError> {
+fn options(fields: &Fields<'_>) -> Result<Options, EnvelopeError> {
     Ok(Options {
         user_id: optional(fields, "user_id")?,
         priority: optional(fields, "priority")?.unwrap_or_default(),
@@ -80,32 +82,34 @@ fn as_messagepack(bytes: &Bytes) -> Result<Bytes, EnvelopeError> {
     Ok(Bytes::from(encoded))
 }
 
-type Fields = Vec<(String, Bytes)>;
+/// Names and values, parts of the bytes that they came in.
+type Fields<'a> = Vec<(&'a str, &'a [u8])>;
 
-fn fields(bytes: &Bytes) -> Result<Fields, EnvelopeError> {
+fn fields(bytes: &[u8]) -> Result<Fields<'_>, EnvelopeError> {
     let (n_fields, head) = span::map_head(bytes).ok_or(EnvelopeError::NotAMap)?;
-    let mut rest = bytes.slice(head..);
+    let mut rest = &bytes[head..];
     let mut fields = Fields::with_capacity(usize::try_from(n_fields.min(32)).unwrap_or(32));
     for _ in 0..n_fields {
-        let name = rmp_serde::from_slice(&take(&mut rest)?).map_err(|_| EnvelopeError::NotAMap)?;
+        let name = rmp_serde::from_slice(take(&mut rest)?).map_err(|_| EnvelopeError::NotAMap)?;
         fields.push((name, take(&mut rest)?));
     }
-    if rest.has_remaining() {
+    if !rest.is_empty() {
         return Err(EnvelopeError::Malformed(span::Malformed));
     }
     Ok(fields)
 }
 
-fn take(rest: &mut Bytes) -> Result<Bytes, span::Malformed> {
-    let length = span::value_len(rest)?;
-    Ok(rest.split_to(length))
+fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], span::Malformed> {
+    let (value, others) = rest.split_at(span::value_len(rest)?);
+    *rest = others;
+    Ok(value)
 }
 
-fn find<'a>(fields: &'a Fields, name: &str) -> Option<&'a Bytes> {
-    fields.iter().rev().find(|(field, _)| field == name).map(|(_, value)| value)
+fn find<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a [u8]> {
+    fields.iter().rev().find(|(field, _)| *field == name).map(|(_, value)| *value)
 }
 
-fn optional<T: DeserializeOwned>(fields: &Fields, name: &'static str) -> Result<Option<T>, EnvelopeError> {
+fn optional<'a, T: Deserialize<'a>>(fields: &Fields<'a>, name: &'static str) -> Result<Option<T>, EnvelopeError> {
     let Some(value) = find(fields, name) else { return Ok(None) };
     rmp_serde::from_slice(value).map_err(|error| EnvelopeError::Field { field: name, reason: error.to_string() })
 }

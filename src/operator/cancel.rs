@@ -5,6 +5,8 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use bytes::BytesMut;
+
 use super::{
     Operator, OperatorError,
     find::{Seen, Stand},
@@ -115,13 +117,15 @@ impl Operator {
         let completion = completion(seen, now_ms);
         let options = seen.envelope.as_ref().map_or(&self.no_options, |envelope| &envelope.options);
         let dedup = options.dedup.as_ref().filter(|dedup| dedup.mode != Mode::Throttle);
+        let mut open = BytesMut::new();
+        Ending::of(&completion).write_open(self.context.format, &mut open);
         Cancelling {
             id: seen.id,
             place: seen.place(),
             dedup: dedup.map(|dedup| seen.keys.dedup(&dedup.key)),
             finish: Finish {
-                open: Ending::of(&completion).write_open(self.context.format).into(),
-                kind_channel: self.keys.kind_channel(&completion.kind),
+                open: open.freeze(),
+                kind_channel: self.keys.kind_channel(&completion.kind).into(),
                 further: channels(seen.id, options, &self.keys),
             },
         }

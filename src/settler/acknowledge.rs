@@ -1,7 +1,6 @@
 //! The second half of a settlement: one script call per partition, for what is committed.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +9,6 @@ use super::{Lane, pause, write};
 use crate::{
     broker::{BrokerErrorKind, MAX_PER_SCRIPT, Settled, Settling},
     holding::Holding,
-    partition::Tag,
     settlement::Settlement,
     telemetry::metrics,
 };
@@ -23,22 +21,27 @@ impl<C: Send + Sync + 'static> Lane<C> {
     pub(super) async fn acknowledge(self: &Arc<Self>, batch: Vec<Settlement>) {
         let begun = Instant::now();
         let n_jobs = batch.len();
-        let mut by_partition: HashMap<Tag, (Arc<Holding>, Vec<Settling>)> = HashMap::new();
-        for settlement in &batch {
-            let holding = &settlement.delivery.holding;
-            let settling = write::settling(settlement, &self.context, &self.keys, self.inline_result_bytes);
-            by_partition
-                .entry(holding.partition.tag.clone())
-                .or_insert_with(|| (Arc::clone(holding), Vec::new()))
-                .1
-                .push(settling);
-        }
+        let by_partition = self.by_partition(&batch);
         drop(batch);
         futures::future::join_all(
-            by_partition.into_values().map(|(holding, settling)| self.acknowledge_in(holding, settling)),
+            by_partition.into_iter().map(|(holding, settling)| self.acknowledge_in(holding, settling)),
         )
         .await;
         metrics::settle_step("acknowledge", n_jobs, begun.elapsed());
+    }
+
+    fn by_partition(&self, batch: &[Settlement]) -> Vec<(Arc<Holding>, Vec<Settling>)> {
+        let mut writer = write::Writer::new(&self.context, &self.keys, self.inline_result_bytes, batch.len());
+        let mut by_partition: Vec<(Arc<Holding>, Vec<Settling>)> = Vec::new(); // few: searched faster than hashed
+        for settlement in batch {
+            let holding = &settlement.delivery.holding;
+            let settling = writer.settling(settlement);
+            match by_partition.iter_mut().find(|(other, _)| Arc::ptr_eq(other, holding)) {
+                Some((_, settlings)) => settlings.push(settling),
+                None => by_partition.push((Arc::clone(holding), vec![settling])),
+            }
+        }
+        by_partition
     }
 
     /// Every script call of a partition is on its way before the first is answered.

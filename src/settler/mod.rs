@@ -5,19 +5,20 @@
 //! Never loses an outcome to an outage: it waits, and intake waits behind it. What is still unsettled
 //! when the drain deadline passes stays unacknowledged and runs elsewhere.
 //!
-//! Batches form by themselves: an outcome that finds both lanes free goes at once; while one is at work, the other
-//! waits until half a batch has come; those that come while both are busy go together.
+//! Batches form by themselves: an outcome that finds no other committed goes at once; while one batch is committed, the
+//! next waits until that is through or half a batch has come; those that come while both lanes are busy go together.
 
 mod acknowledge;
 mod commit;
 mod write;
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
     broker::SettleContext,
@@ -62,6 +63,7 @@ impl<C: Send + Sync + 'static> Settler<C> {
     /// Ends when nobody can send outcomes any more and all are settled.
     pub(crate) async fn run(mut self) {
         let lanes = Arc::new(Semaphore::new(LANES));
+        let committing = Arc::new(Semaphore::new(1));
         loop {
             let free = Arc::clone(&lanes).acquire_owned().await.expect("the semaphore is never closed");
             self.lane.keep_connections(!self.outcomes.is_empty());
@@ -69,29 +71,32 @@ impl<C: Send + Sync + 'static> Settler<C> {
             if self.outcomes.recv_many(&mut batch, self.max_batch).await == 0 {
                 break;
             }
-            self.fill(&mut batch, &lanes).await;
+            let turn = self.fill(&mut batch, &committing).await;
             let lane = Arc::clone(&self.lane);
             let tasks = lane.shutdown.clone();
             drop(tasks.spawn(async move {
-                lane.settle(batch).await;
+                let committed = lane.commit(batch).await;
+                drop(turn);
+                lane.acknowledge(committed).await;
                 drop(free);
             }));
         }
         drop(lanes.acquire_many(u32::try_from(LANES).expect("two")).await);
     }
-}
 
-impl<C: Send + Sync + 'static> Settler<C> {
-    /// While the other lane is at work, half a batch is waited for: what many share costs each of them less.
-    async fn fill(&mut self, batch: &mut Vec<Settlement>, lanes: &Semaphore) {
+    /// While another batch is committed, half of one is waited for: what many share costs each of them less. Gives the turn
+    /// to commit, where it came first.
+    async fn fill(&mut self, batch: &mut Vec<Settlement>, committing: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        let mut turn = pin!(Arc::clone(committing).acquire_owned());
         while batch.len() < self.max_batch / 2 {
             let rest = self.max_batch - batch.len();
             tokio::select! {
                 biased;
-                _ = lanes.acquire() => return,
-                n_more = self.outcomes.recv_many(batch, rest) => if n_more == 0 { return },
+                turn = &mut turn => return turn.ok(),
+                n_more = self.outcomes.recv_many(batch, rest) => if n_more == 0 { break },
             }
         }
+        None
     }
 }
 
@@ -104,11 +109,6 @@ impl<C: Send + Sync + 'static> Lane<C> {
         } else {
             *kept = None;
         }
-    }
-
-    async fn settle(self: &Arc<Self>, batch: Vec<Settlement>) {
-        let committed = self.commit(batch).await;
-        self.acknowledge(committed).await;
     }
 }
 

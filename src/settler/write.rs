@@ -2,15 +2,16 @@
 //!
 //! Pure: the same settlement gives the same bytes, however often it is tried.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     broker::{Finish, SettleContext, Settling, Verb, with_lane},
     completion::{Ending, channels},
     dedup::Mode,
     handler::Produced,
+    job::Kind,
     keys::Keys,
     letter::Letter,
     outcome::{AttemptError, Status},
@@ -72,29 +73,64 @@ fn letter(delivery: &Delivery, status: Status, error: &AttemptError) -> Bytes {
     letter.write()
 }
 
-/// What the settle script is told.
-pub(super) fn settling(
-    settlement: &Settlement,
-    context: &SettleContext,
-    keys: &Keys,
+/// Writes what the settle script is told, one settlement after the other; what they share is made once.
+pub(super) struct Writer<'a> {
+    context: &'a SettleContext,
+    keys: &'a Keys,
     inline_result_bytes: usize,
-) -> Settling {
-    let delivery = &settlement.delivery;
-    let verb = match &settlement.verdict {
-        Verdict::Done(_) | Verdict::Known(_) => Verb::Done,
-        Verdict::Retry(delay, error) => {
-            Verb::Later(*delay, with_lane(delivery.held.priority, &next_attempt(delivery, error)))
+    /// Every completion is a part of it.
+    completions: BytesMut,
+    /// The kind of the last one, and its channel.
+    kind_channel: Option<(Kind, Arc<str>)>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(context: &'a SettleContext, keys: &'a Keys, inline_result_bytes: usize, n_jobs: usize) -> Self {
+        let completions = BytesMut::with_capacity(n_jobs * USUAL_BYTES);
+        Self { context, keys, inline_result_bytes, completions, kind_channel: None }
+    }
+
+    pub(super) fn settling(&mut self, settlement: &Settlement) -> Settling {
+        let delivery = &settlement.delivery;
+        let verb = match &settlement.verdict {
+            Verdict::Done(_) | Verdict::Known(_) => Verb::Done,
+            Verdict::Retry(delay, error) => {
+                Verb::Later(*delay, with_lane(delivery.held.priority, &next_attempt(delivery, error)))
+            }
+            Verdict::Snooze(delay) => Verb::Later(*delay, with_lane(delivery.held.priority, &as_it_came(delivery))),
+            // Not confirmed by Postgres, or it would be known: it runs again.
+            Verdict::Cancelled => Verb::Later(Duration::ZERO, with_lane(delivery.held.priority, &as_it_came(delivery))),
+            Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
+        };
+        let finish = ending(settlement, self.context).map(|ending| self.finish(ending, settlement));
+        let dedup_key = freed(settlement);
+        let (held, n_crashes) = (delivery.held.clone(), delivery.deaths.total());
+        Settling { held, id: delivery.envelope.id, verb, finish, n_crashes, dedup_key }
+    }
+
+    fn finish(&mut self, ending: Ending<'_>, Settlement { delivery, verdict, .. }: &Settlement) -> Finish {
+        let kind_channel = self.kind_channel(ending.kind);
+        let further = channels(delivery.envelope.id, &delivery.envelope.options, self.keys);
+        ending.write_open(self.context.format, &mut self.completions);
+        if self.completions.len() > self.inline_result_bytes + OVERHEAD_BYTES && ending.result.is_some() {
+            let is_kept = !matches!(verdict, Verdict::Done(Produced { is_kept: false, .. }));
+            let result_ref = is_kept.then(|| format!("job_results/{}", ending.id));
+            self.completions.clear();
+            Ending { result: None, result_ref, ..ending }.write_open(self.context.format, &mut self.completions);
         }
-        Verdict::Snooze(delay) => Verb::Later(*delay, with_lane(delivery.held.priority, &as_it_came(delivery))),
-        // Not confirmed by Postgres, or it would be known: it runs again.
-        Verdict::Cancelled => Verb::Later(Duration::ZERO, with_lane(delivery.held.priority, &as_it_came(delivery))),
-        Verdict::Dead(status, error) => Verb::Dead(letter(delivery, *status, error)),
-    };
-    let finish =
-        ending(settlement, context).map(|ending| finish(ending, settlement, (context, keys), inline_result_bytes));
-    let dedup_key = freed(settlement);
-    let (held, n_crashes) = (delivery.held.clone(), delivery.deaths.total());
-    Settling { held, id: delivery.envelope.id, verb, finish, n_crashes, dedup_key }
+        Finish { open: self.completions.split().freeze(), kind_channel, further }
+    }
+
+    fn kind_channel(&mut self, kind: &Kind) -> Arc<str> {
+        match &self.kind_channel {
+            Some((last, channel)) if last == kind => Arc::clone(channel),
+            _ => {
+                let channel: Arc<str> = self.keys.kind_channel(kind).into();
+                self.kind_channel = Some((kind.clone(), Arc::clone(&channel)));
+                channel
+            }
+        }
+    }
 }
 
 /// The dedup key of a job that is over, unless time alone frees it.
@@ -150,22 +186,5 @@ fn ending<'a>(settlement: &'a Settlement, context: &'a SettleContext) -> Option<
 /// Room for everything in a completion but its result.
 const OVERHEAD_BYTES: usize = 1_024;
 
-fn finish(
-    ending: Ending<'_>,
-    Settlement { delivery, verdict, .. }: &Settlement,
-    (context, keys): (&SettleContext, &Keys),
-    inline_result_bytes: usize,
-) -> Finish {
-    let kind_channel = keys.kind_channel(ending.kind);
-    let mut open = ending.write_open(context.format);
-    if open.len() > inline_result_bytes + OVERHEAD_BYTES && ending.result.is_some() {
-        let is_kept = !matches!(verdict, Verdict::Done(Produced { is_kept: false, .. }));
-        let result_ref = is_kept.then(|| format!("job_results/{}", ending.id));
-        open = Ending { result: None, result_ref, ..ending }.write_open(context.format);
-    }
-    Finish {
-        open: Bytes::from(open),
-        kind_channel,
-        further: channels(delivery.envelope.id, &delivery.envelope.options, keys),
-    }
-}
+/// What a completion has when nothing in it is large.
+const USUAL_BYTES: usize = 384;

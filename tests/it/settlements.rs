@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::BytesMut;
 use engine::{
     broker::{Entry, Finish, Held, Partition, Scope, SettleContext, Settled, Settling, Verb, register, replay::replay},
     client::Submission,
@@ -72,8 +73,10 @@ impl Corner {
             partition: "toys~0".to_owned(),
             seq: 0,
         };
-        let open = Ending::of(&completion).write_open(self.context.format).into();
-        let finish = Finish { open, kind_channel: self.fixture.keys.kind_channel(kind), further: Vec::new() };
+        let mut open = BytesMut::new();
+        Ending::of(&completion).write_open(self.context.format, &mut open);
+        let kind_channel = self.fixture.keys.kind_channel(kind).into();
+        let finish = Finish { open: open.freeze(), kind_channel, further: Vec::new() };
         let held = Held { priority: entry.priority, entry: entry.id.clone() };
         Settling { held, id, verb: Verb::Done, finish: Some(finish), n_crashes: 0, dedup_key: None }
     }

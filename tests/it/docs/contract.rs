@@ -1,6 +1,6 @@
 //! The wire format's documents agree with the code that reads and writes it, old with new and new with old.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use engine::{
     completion::{Completion, Ending, Format, Timings, read_batch},
     dedup::{Dedup, Mode},
@@ -180,10 +180,11 @@ fn completion() -> Completion {
 #[test]
 fn completions_are_what_their_schema_says_in_both_formats() {
     let completion = completion();
-    let mut json = Ending::of(&completion).write_open(Format::Json);
+    let [mut json, mut packed] = [BytesMut::new(), BytesMut::new()];
+    Ending::of(&completion).write_open(Format::Json, &mut json);
     json.extend(b"7}");
     let json: Value = serde_json::from_slice(&json).unwrap();
-    let mut packed = Ending::of(&completion).write_open(Format::MsgPack);
+    Ending::of(&completion).write_open(Format::MsgPack, &mut packed);
     packed.extend(7_u64.to_be_bytes());
     let packed: Value = rmp_serde::from_slice(&packed).unwrap();
     assert_eq!(json, packed);

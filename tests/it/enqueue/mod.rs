@@ -64,7 +64,7 @@ impl Corner {
         let dedup_key = dedup.map(|dedup| self.partition.keys.dedup(&dedup.key));
         let held = Held { priority: entry.priority, entry: entry.id.clone() };
         let open = Bytes::from_static(b"{\"seq\":");
-        let finish = over.then(|| Finish { open, kind_channel: "kind".to_owned(), further: Vec::new() });
+        let finish = over.then(|| Finish { open, kind_channel: "kind".into(), further: Vec::new() });
         let settling = [Settling { held, id, verb, finish, n_crashes: 0, dedup_key }];
         let channel = self.fixture.keys.done_channel(&TOYS);
         assert_eq!(self.partition.settle(&me(), &channel, &settling).await.unwrap(), [Settled::Done]);

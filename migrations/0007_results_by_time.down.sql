@@ -1,0 +1,2 @@
+drop index job_results_committed;
+create index job_results_kind on job_results (kind, committed_at);
