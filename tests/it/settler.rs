@@ -1,4 +1,4 @@
-//! Two settlements overlap at most, and what one of them shares with many jobs costs each of them less.
+//! A queue settles in two lanes: what comes while one is at work goes together, and waits no longer than that one works.
 //!
 //! A lock on the table of results stands in for a slow Postgres: a settlement is at work until the test lets go.
 
