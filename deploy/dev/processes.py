@@ -11,9 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from machine import output
+from machine import output, say
 
 STOP_QUICKLY = [["TERM", 10], ["KILL", 5]]
+# What a process may still be at after the first signal has this long, and the user hears of it this often.
+FINISH_S = 600
+WORD_S = 5
 
 
 def start(command, log, marker, cwd, env=None, stop=None, **options):
@@ -67,8 +70,11 @@ def alive(record):
     return now is not None and now == record["started"] and record["marker"] in fingerprint(record["pid"])
 
 
-def stop(record):
-    """Ends the process with ever stronger signals; False when it was gone already."""
+def stop(record, finishing=None):
+    """Ends the process with ever stronger signals; False when it was gone already.
+
+    While `finishing` names something that must not be cut short, no signal follows the first, for ten minutes at most.
+    """
     if not alive(record):
         return False
     for name, seconds in record["stop"]:
@@ -76,8 +82,20 @@ def stop(record):
             os.kill(record["pid"], getattr(signal, "SIG" + name))
         except ProcessLookupError:
             return True
-        if wait_gone(record, seconds):
+        if wait_gone(record, seconds) if finishing is None else wait_finished(record, seconds, finishing):
             return True
+        finishing = None
+    return True
+
+
+def wait_finished(record, seconds, finishing):
+    """Waits this long, and longer while something is being finished; says what takes so long."""
+    begun = time.monotonic()
+    while not wait_gone(record, min(seconds, WORD_S)):
+        waited, what = time.monotonic() - begun, finishing()
+        if waited >= (FINISH_S if what else seconds):
+            return False
+        say(f"waiting for process {record['pid']} to end, {waited:.0f} s so far" + (f": {what}" if what else ""))
     return True
 
 

@@ -94,7 +94,10 @@ def run(options):
 def stop(state, name):
     """Stops one server or worker and forgets it; False when it had ended by itself."""
     record = state.servers[name]
-    stopped = compose.stop(state, record) if "compose" in record else processes.stop(record)
+    if "compose" in record:
+        stopped = compose.stop(state, record)
+    else:
+        stopped = postgres.stop(record) if name == "postgres" else processes.stop(record)
     state.drop(name)
     return stopped is not False
 

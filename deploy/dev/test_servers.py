@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import zipfile
 from pathlib import Path
@@ -34,10 +35,9 @@ class InAFolder(unittest.TestCase):
         silence.start()
         self.addCleanup(silence.stop)
 
-    def sleeper(self):
+    def sleeper(self, program="import time; time.sleep(60)", stop=None):
         """A harmless process of ours, known by its folder."""
-        words = [sys.executable, "-c", "import time; time.sleep(60)"]
-        record = processes.start(words, self.folder / "log", self.folder, self.folder)
+        record = processes.start([sys.executable, "-c", program], self.folder / "log", self.folder, self.folder, stop=stop)
         self.addCleanup(processes.stop, record)
         return record
 
@@ -162,6 +162,52 @@ class Processes(InAFolder):
         self.assertTrue(processes.alive(record))
         # Postgres would take the stranger for a server of its own and refuse to start.
         self.assertFalse(data.joinpath("postmaster.pid").exists())
+
+
+class AStop(InAFolder):
+    """A server that takes its time over the first signal, or for ever, and what its control file says meanwhile."""
+
+    SHUTTING_DOWN, IN_PRODUCTION = 3, 6
+
+    def server(self, state, seconds):
+        """One that is gone so long after the first signal; the second comes after a tenth of a second."""
+        control = self.folder / "global" / "pg_control"
+        control.parent.mkdir()
+        control.write_bytes(bytes(16) + state.to_bytes(4, sys.byteorder) + bytes(492))
+        program = f"""
+import pathlib, signal, time
+def leave(*_):
+    time.sleep({seconds})
+    pathlib.Path("clean").touch()
+    raise SystemExit
+signal.signal(signal.SIGINT, leave)
+pathlib.Path("ready").touch()
+time.sleep(60)
+"""
+        record = self.sleeper(program, [["INT", 0.1], ["KILL", 5]])
+        self.assertTrue(any(self.folder.joinpath("ready").exists() or time.sleep(0.02) for _ in range(500)))
+        return record
+
+    def stopped_cleanly(self, record):
+        self.assertTrue(postgres.stop(record))
+        self.assertFalse(processes.alive(record))
+        return self.folder.joinpath("clean").exists()
+
+    def test_a_shutdown_checkpoint_is_not_cut_short_and_the_user_hears_why_it_takes_long(self):
+        self.assertTrue(self.stopped_cleanly(self.server(self.SHUTTING_DOWN, 0.5)))
+        self.assertIn("last checkpoint", sys.stderr.getvalue())
+
+    def test_clients_hold_a_stop_up_only_as_long_as_they_may(self):
+        self.assertFalse(self.stopped_cleanly(self.server(self.IN_PRODUCTION, 30)))
+
+    def test_a_checkpoint_that_never_ends_is_cut_short_in_the_end(self):
+        with mock.patch.object(processes, "FINISH_S", 0.3):
+            self.assertFalse(self.stopped_cleanly(self.server(self.SHUTTING_DOWN, 30)))
+
+    def test_the_door_stops_its_postgres_so(self):
+        state = states.State(self.folder, {"postgres": self.server(self.SHUTTING_DOWN, 0.5)})
+        self.assertTrue(servers.stop(state, "postgres"))
+        self.assertTrue(self.folder.joinpath("clean").exists())
 
 
 class TheState(InAFolder):

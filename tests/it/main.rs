@@ -26,4 +26,5 @@ mod schedules;
 mod search;
 mod sequences;
 mod settlements;
+mod settler;
 mod suspects;

@@ -1,6 +1,9 @@
 //! Any sequence of what workers and producers do leaves every job in exactly the place that a simple reference says: the
 //! scripts do what the model in `harness::model` takes for granted.
 
+mod seen;
+mod step;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
@@ -21,85 +24,15 @@ use proptest::{
     test_runner::{Config as Cases, TestRunner},
 };
 
+use self::{
+    seen::{LOOK, Place, Seen, id_in},
+    step::{Step, Verdict, steps},
+};
+
 const TOYS: QueueName = QueueName::from_static("toys");
 const HOUR: Duration = Duration::from_secs(3_600);
 const CONSUMERS: [&str; 3] = ["anna", "bob", "carl"];
 const ALL: usize = 128;
-
-/// One line for each thing that lies in a partition; `calm` long ago, so that hearts count from the first beat.
-const LOOK: &str = "\
-local lines = {}
-local function tell(...) lines[#lines + 1] = table.concat({...}, ' ') end
-redis.call('HSET', KEYS[8], 'calm', '1')
-for lane = 1, 3 do
-  local entries = redis.call('XRANGE', KEYS[lane], '-', '+')
-  for i = 1, #entries do tell('entry', lane, entries[i][1], entries[i][2][2]) end
-  local pending = redis.call('XPENDING', KEYS[lane], 'workers', '-', '+', 1000)
-  for i = 1, #pending do tell('pending', lane, pending[i][1], pending[i][2]) end
-end
-local later = redis.call('ZRANGE', KEYS[4], 0, -1)
-for i = 1, #later do tell('later', 0, later[i], redis.call('HGET', KEYS[5], later[i]) or 'nothing') end
-tell('kept', 0, redis.call('HLEN', KEYS[5]), '')
-local dead = redis.call('XRANGE', KEYS[7], '-', '+')
-for i = 1, #dead do tell('dead', 0, dead[i][1], dead[i][2][2]) end
-local noted = redis.call('HGETALL', KEYS[6])
-for i = 1, #noted, 2 do tell('noted', 0, noted[i], noted[i + 1]) end
-return table.concat(lines, '\\n')";
-
-#[derive(Clone, Debug)]
-enum Step {
-    Submit { lane: Priority },
-    Delay { lane: Priority, due: bool },
-    Take { by: usize, limit: usize },
-    Settle { by: usize, verdicts: Vec<(prop::sample::Index, Verdict)> },
-    HandBack { by: usize, which: prop::sample::Index },
-    Note { by: usize, which: prop::sample::Index, alone: bool },
-    Crash { who: usize },
-    Beat { who: usize },
-    Reclaim { by: usize },
-    Promote,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Verdict {
-    Done,
-    Retry { due: bool },
-    Dead,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let lane = || prop::sample::select(Priority::ALL.to_vec());
-    let who = || 0..CONSUMERS.len();
-    let which = any::<prop::sample::Index>;
-    let verdict = prop_oneof![
-        2 => Just(Verdict::Done),
-        2 => any::<bool>().prop_map(|due| Verdict::Retry { due }),
-        1 => Just(Verdict::Dead)
-    ];
-    let verdicts = prop::collection::vec((which(), verdict), 1..5);
-    let step = prop_oneof![
-        4 => lane().prop_map(|lane| Step::Submit { lane }),
-        2 => (lane(), any::<bool>()).prop_map(|(lane, due)| Step::Delay { lane, due }),
-        5 => (who(), 1..4_usize).prop_map(|(by, limit)| Step::Take { by, limit }),
-        4 => (who(), verdicts).prop_map(|(by, verdicts)| Step::Settle { by, verdicts }),
-        2 => (who(), which()).prop_map(|(by, which)| Step::HandBack { by, which }),
-        2 => (who(), which(), any::<bool>()).prop_map(|(by, which, alone)| Step::Note { by, which, alone }),
-        2 => who().prop_map(|who| Step::Crash { who }),
-        1 => who().prop_map(|who| Step::Beat { who }),
-        3 => who().prop_map(|by| Step::Reclaim { by }),
-        3 => Just(Step::Promote),
-    ];
-    prop::collection::vec(step, 1..40)
-}
-
-/// Where a job is; what is settled is nowhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    Ready(Priority),
-    Later(Priority),
-    Pending(Priority, String),
-    Dead,
-}
 
 /// What the scripts should have made of it.
 #[derive(Default)]
@@ -133,60 +66,6 @@ fn held_name(held: &Held) -> String {
 
 fn envelope(id: JobId) -> Bytes {
     Bytes::from(format!("{{\"kind\":\"toy.echo\",\"id\":\"{id}\"}}"))
-}
-
-/// The id in an envelope, or in what stands for one here.
-fn id_in(text: &str) -> JobId {
-    let (_, id) = text.rsplit_once("\"id\":\"").expect("it names its job");
-    id.trim_end_matches("\"}").parse().unwrap()
-}
-
-/// What the server holds.
-#[derive(Default, Debug)]
-struct Seen {
-    jobs: BTreeMap<JobId, Place>,
-    /// lane:entry → job
-    entries: BTreeMap<String, JobId>,
-    /// Ready jobs in the order in which they are to be taken.
-    ready: Vec<JobId>,
-    noted: BTreeMap<String, u32>,
-}
-
-impl Seen {
-    fn read(text: &str) -> Self {
-        let mut seen = Self::default();
-        let mut n_later = 0;
-        for line in text.lines() {
-            let [what, lane, key, value] = line.splitn(4, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-            let (name, lane) = (format!("{lane}:{key}"), Priority::from_lane(lane.parse().unwrap()));
-            let (id, place) = match what {
-                "entry" => (id_in(value), Place::Ready(lane)),
-                "later" => (id_in(value), Place::Later(Priority::from_lane(value.as_bytes()[0] - b'0'))),
-                "dead" => (id_in(value), Place::Dead),
-                "pending" => {
-                    let id = seen.entries[&name];
-                    assert!(seen.jobs.insert(id, Place::Pending(lane, value.to_owned())).is_some());
-                    continue;
-                }
-                "noted" => {
-                    seen.noted.insert(key.to_owned(), value.parse().unwrap());
-                    continue;
-                }
-                _ => {
-                    assert_eq!(n_later.to_string(), key, "`later` and its jobs go together");
-                    continue;
-                }
-            };
-            n_later += usize::from(what == "later");
-            if what == "entry" {
-                seen.entries.insert(name, id);
-                seen.ready.push(id);
-            }
-            assert_eq!(seen.jobs.insert(id, place), None, "a job is in two places: {text}");
-        }
-        seen.ready.retain(|id| matches!(seen.jobs[id], Place::Ready(_)));
-        seen
-    }
 }
 
 /// A partition, what should be in it, and what is.

@@ -10,6 +10,7 @@ use engine::{
     queue::Queue,
     registry::Registry,
     retry_budget::RetryLimits,
+    store::Store,
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 use uuid::Uuid;
@@ -78,6 +79,8 @@ impl WorkerOptions {
 
 /// A worker that runs.
 pub struct RunningWorker {
+    /// Its connections to Postgres, to be counted.
+    pub store: Store,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<()>>,
@@ -102,14 +105,14 @@ impl RunningWorker {
         let (started, starting) = oneshot::channel();
         let url = fixture.database_url.clone();
         let ended = runtime.spawn(async move {
-            let store = engine::store::Store::connect(&crate::fixture::database(&url)).await.unwrap();
-            let engine = Engine::start(engine_options, Arc::new(registry), context, store).await.unwrap();
-            started.send(()).unwrap();
+            let store = Store::connect(&crate::fixture::database(&url)).await.unwrap();
+            let engine = Engine::start(engine_options, Arc::new(registry), context, store.clone()).await.unwrap();
+            started.send(store).unwrap_or_else(|_| panic!("the test waits for it"));
             drop(stopped.await);
             engine.stop(std::future::pending()).await;
         });
-        starting.await.unwrap();
-        Self { runtime: Some(runtime), stop: Some(stop), ended: Some(ended) }
+        let store = starting.await.unwrap();
+        Self { store, runtime: Some(runtime), stop: Some(stop), ended: Some(ended) }
     }
 
     /// Stops it as a signal would, and waits.

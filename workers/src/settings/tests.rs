@@ -1,12 +1,14 @@
 //! Settings: what loads, what is refused, what is never shown.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::time::Duration;
+mod documents;
+mod ranges;
+mod sources;
+
+use std::{path::PathBuf, time::Duration};
 
 use engine::{
-    config::{Hardware, Loader, Problems, Shape},
+    config::{Hardware, Loader, Problems},
     policy::Durability,
 };
 
@@ -98,92 +100,6 @@ fn partitions_follow_the_servers_threads_unless_set() {
     assert_eq!(partitions(&[("TRIPSAGE_DRAGONFLY_THREAD_COUNT", "8"), ("TRIPSAGE_WORKER_PARTITIONS", "3")]), 3);
 }
 
-/// Settings under which a value at the edge of its range contradicts no other one.
-fn with_room(name: &str, value: &str) -> Result<Settings, Problems> {
-    let mut pairs = vec![(name, value)];
-    match name {
-        "TRIPSAGE_DB_VECTOR_DIMENSIONS" => pairs.push(("TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS", value)),
-        "TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS" => pairs.push(("TRIPSAGE_DB_VECTOR_DIMENSIONS", value)),
-        "TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS" => pairs.push(("TRIPSAGE_DRAGONFLY_POOL_SIZE", "1")),
-        _ => {}
-    }
-    if name.ends_with("DIMENSIONS") {
-        pairs.extend([("TRIPSAGE_MEM0_EMBEDDER", "local"), ("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", "model")]);
-    }
-    if name.starts_with("TRIPSAGE_DRAGONFLY_TTL") {
-        let ttls = [
-            "TRIPSAGE_DRAGONFLY_TTL_SHORT",
-            "TRIPSAGE_DRAGONFLY_TTL_MEDIUM",
-            "TRIPSAGE_DRAGONFLY_TTL_LONG",
-            "TRIPSAGE_DRAGONFLY_TTL_ULTRA_LONG",
-        ];
-        pairs = ttls.into_iter().map(|ttl| (ttl, value)).collect();
-    }
-    load(&pairs)
-}
-
-#[test]
-fn every_range_holds_at_both_edges_and_is_named_beyond_them() {
-    let groups = engine::config::GROUPS.into_iter().chain(super::GROUPS);
-    for (group, variable) in groups.flat_map(|group| group.variables.iter().map(move |variable| (group, variable))) {
-        let name = group.name(variable.field);
-        let (inside, outside) = match variable.shape {
-            Shape::Integer { min, max } => {
-                let below = i128::from(min) - 1;
-                ([min.to_string(), max.to_string()], [below.to_string(), (max + 1).to_string()])
-            }
-            Shape::Decimal { min, max } => {
-                ([min.to_string(), max.to_string()], [(min - 0.001).to_string(), (max + 0.001).to_string()])
-            }
-            _ => continue,
-        };
-        for value in inside {
-            with_room(&name, &value).map_err(|problems| format!("{name}={value}: {problems}")).unwrap();
-        }
-        for value in outside.iter().map(String::as_str).chain(["many"]) {
-            let told = with_room(&name, value).expect_err(&name).to_string();
-            assert!(told.contains(&format!("{name}: `{value}`")) && told.contains(&variable.range()), "{told}");
-        }
-    }
-}
-
-#[test]
-fn the_ranges_are_those_that_were_agreed() {
-    let agreed = [
-        ("TRIPSAGE_API_PORT", "1024..65535"),
-        ("TRIPSAGE_DB_STATEMENT_TIMEOUT_SECONDS", "1..300"),
-        ("TRIPSAGE_DRAGONFLY_MAX_CONNECTIONS", "1..50000"),
-        ("TRIPSAGE_DRAGONFLY_THREAD_COUNT", "1..16"),
-        ("TRIPSAGE_MEM0_MAX_MEMORIES_PER_USER", "100..10000"),
-        ("TRIPSAGE_MEM0_SIMILARITY_THRESHOLD", "0.1..1.0"),
-        ("TRIPSAGE_MEM0_MAX_SEARCH_RESULTS", "1..50"),
-        ("TRIPSAGE_EXTERNAL_DEFAULT_TIMEOUT", "5..120"),
-        ("TRIPSAGE_EXTERNAL_MAX_RETRIES", "0..10"),
-        ("TRIPSAGE_AIRBNB_MCP_TIMEOUT_SECONDS", "5..120"),
-        ("TRIPSAGE_AIRBNB_MCP_CACHE_TTL", "300..86400"),
-        ("TRIPSAGE_AIRBNB_MCP_RATE_LIMIT_PER_MINUTE", "10..1000"),
-        ("TRIPSAGE_WORKER_CONCURRENCY", "1..10000"),
-        ("TRIPSAGE_WORKER_LEASE_MS", "1000..60000"),
-        ("TRIPSAGE_WORKER_MAX_PAYLOAD_BYTES", "1024..16777216"),
-        ("TRIPSAGE_WORKER_SETTLE_BATCH", "1..2048"),
-    ];
-    let rows = variables();
-    for (name, range) in agreed {
-        assert_eq!(rows.iter().find(|row| row.name == name).map(|row| row.range.as_str()), Some(range), "{name}");
-    }
-}
-
-#[test]
-fn short_vectors_are_for_local_models_only() {
-    let dimensions = [("TRIPSAGE_DB_VECTOR_DIMENSIONS", "256"), ("TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS", "256")];
-    let told = problems(&dimensions);
-    assert!(told.names("TRIPSAGE_DB_VECTOR_DIMENSIONS") && told.names("TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS"));
-    assert!(told.to_string().contains("512..3072"), "{told}");
-    let mut local = dimensions.to_vec();
-    local.extend([("TRIPSAGE_MEM0_EMBEDDER", "local"), ("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", "model")]);
-    assert_eq!(load(&local).unwrap().database.vector_dimensions, 256);
-}
-
 #[test]
 fn contradictions_name_both_sides() {
     let cases: [(&[(&str, &str)], &str); 7] = [
@@ -271,74 +187,6 @@ fn unusual_values_are_warned_about_and_accepted() {
 }
 
 #[test]
-fn names_are_read_in_any_case_and_empty_means_not_set() {
-    let settings =
-        load(&[("tripsage_api_port", "9000"), ("Tripsage_Debug", "TRUE"), ("TRIPSAGE_DB_POOL_SIZE", "")]).unwrap();
-    assert_eq!(settings.application.api_port, 9000);
-    assert!(settings.application.debug);
-    assert_eq!(settings.database.pool_size, 20);
-}
-
-#[test]
-fn later_sources_win_defaults_profile_file_dotenv_environment() {
-    let folder = Folder::new("order");
-    let file = folder.file("settings.toml", "[database]\npool_size = 3\npool_overflow = 3\nrecycle_seconds = 300\n[worker]\nqueues = [\"search\", \"cache\"]\n");
-    let dotenv = folder.file(
-        ".env",
-        &format!(
-            "TRIPSAGE_CONFIG_FILE='{}'\ntripsage_db_pool_overflow=4\nTRIPSAGE_DB_RECYCLE_SECONDS=400\n",
-            file.display()
-        ),
-    );
-    let loader = Loader::new(MACHINE)
-        .dotenv(dotenv)
-        .environment([("TRIPSAGE_DB_RECYCLE_SECONDS", "500"), ("TRIPSAGE_ENVIRONMENT", "testing")]);
-    let settings = Settings::load(loader).unwrap();
-    assert_eq!(settings.database.acquire_timeout, Duration::from_secs(30), "the default");
-    assert_eq!(settings.log.level, "warn", "the profile");
-    assert_eq!(settings.database.pool_size, 3, "the file over the profile");
-    assert_eq!(settings.database.pool_overflow, 4, ".env over the file");
-    assert_eq!(settings.database.recycle, Duration::from_secs(500), "the environment over .env");
-    assert_eq!(settings.worker.queues, ["search", "cache"]);
-    let source = |name: &str| settings.shown.iter().find(|row| row.name == name).unwrap().source.clone();
-    assert_eq!(source("TRIPSAGE_LOG_LEVEL"), "profile testing");
-    assert_eq!(source("TRIPSAGE_DB_POOL_SIZE"), file.display().to_string());
-    assert_eq!(source("TRIPSAGE_WORKER_CONCURRENCY"), "machine");
-}
-
-#[test]
-fn a_broken_file_is_told_without_quoting_it() {
-    let folder = Folder::new("broken");
-    let toml = folder.file("a.toml", "[database]\nurl = \"postgres://ada:hunter2@db\nx");
-    let dotenv = folder.file(".env", "TRIPSAGE_DEBUG=true\nhunter2 is here\n");
-    let told = Settings::load(Loader::new(MACHINE).file(toml).dotenv(dotenv)).err().unwrap().to_string();
-    assert!(told.contains("a.toml: the settings file is not valid TOML") && told.contains("line 2"), "{told}");
-    assert!(told.contains(".env: line 2 is not NAME=value"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
-    assert!(Settings::load(Loader::new(MACHINE).file(folder.0.join("none.toml"))).is_err());
-    assert!(Settings::load(Loader::new(MACHINE).dotenv(folder.0.join("none"))).is_ok());
-}
-
-#[test]
-fn a_typo_in_a_settings_file_stops_the_start() {
-    let folder = Folder::new("typo");
-    let file = folder.file("a.toml", "[databse]\nurl = \"postgres://ada:hunter2@db/x\"\n");
-    let told = Settings::load(Loader::new(MACHINE).file(file)).err().unwrap().to_string();
-    assert!(
-        told.contains("databse.url") && told.contains("did you mean database.url?") && !told.contains("hunter2"),
-        "{told}"
-    );
-}
-
-#[test]
-fn dragonfly_is_found_under_the_names_that_others_use_when_ours_is_unset() {
-    let url = |pairs: &[(&str, &str)]| load(pairs).unwrap().dragonfly.url.expose().to_owned();
-    assert_eq!(url(&[("REDIS_URL", "redis://r")]), "redis://r");
-    assert_eq!(url(&[("REDIS_URL", "redis://r"), ("DRAGONFLY_URL", "redis://d")]), "redis://d");
-    assert_eq!(url(&[("DRAGONFLY_URL", "redis://d"), ("TRIPSAGE_DRAGONFLY_URL", "redis://t")]), "redis://t");
-}
-
-#[test]
 fn what_is_required_is_asked_for_by_name() {
     let told = problems(&[("TRIPSAGE_ENVIRONMENT", "staging")]);
     for name in ["TRIPSAGE_DB_URL", "TRIPSAGE_JWT_SECRET_KEY", "TRIPSAGE_API_KEY_MASTER_SECRET"] {
@@ -405,73 +253,4 @@ fn no_secret_is_ever_shown() {
     pairs.push(("TRIPSAGE_DB_URL".to_owned(), "ada:hunter2@db".to_owned()));
     let told = Settings::load(Loader::new(MACHINE).environment(pairs)).err().unwrap();
     assert!(told.problems.len() >= 3 && !format!("{told} {told:?}").contains("hunter2"), "{told}");
-}
-
-fn root(name: &str) -> String {
-    std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name)).unwrap()
-}
-
-#[test]
-fn the_example_lists_every_variable_at_its_default() {
-    assert_eq!(
-        root(".env.example"),
-        env_example(),
-        ".env.example has drifted: write the text of settings::env_example() to it"
-    );
-    let uncommented = env_example()
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TRIPSAGE_"))
-        .map(|line| format!("TRIPSAGE_{line}\n"))
-        .collect::<String>();
-    let folder = Folder::new("example");
-    let settings = Settings::load(Loader::new(MACHINE).dotenv(folder.file(".env", &uncommented))).unwrap();
-    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
-    let named: BTreeSet<&str> = uncommented.lines().filter_map(|line| line.split('=').next()).collect();
-    assert_eq!(named.len(), variables().len());
-}
-
-#[test]
-fn every_template_loads_for_its_environment_once_its_blanks_are_filled() {
-    for name in ["development", "staging", "production", "test"] {
-        let filled: Vec<String> = root(&format!(".env.{name}"))
-            .lines()
-            .map(|line| {
-                if line.ends_with('=') && !line.starts_with('#') { format!("{line}{STRONG}") } else { line.to_owned() }
-            })
-            .collect();
-        let folder = Folder::new(&format!("template-{name}"));
-        let dotenv = folder.file(".env", &filled.join("\n"));
-        let settings = Settings::load(Loader::new(MACHINE).dotenv(dotenv))
-            .map_err(|problems| format!("{name}: {problems}"))
-            .unwrap();
-        assert!(settings.application.environment.name().starts_with(name), "{name}");
-        assert!(settings.warnings.is_empty(), "{name}: {:?}", settings.warnings);
-    }
-}
-
-#[test]
-fn the_defaults_files_mention_every_setting() {
-    let text = format!("{}\n{}", root("src/config/defaults.toml"), include_str!("../defaults.toml"));
-    for group in engine::config::GROUPS.into_iter().chain(super::GROUPS) {
-        let (_, rest) = text.split_once(&format!("[{}]\n", group.section)).expect(group.section);
-        let section = rest.split("\n[").next().unwrap();
-        for variable in group.variables {
-            let mentioned = section.lines().any(|line| {
-                let key = line.trim_start_matches("# ");
-                key.starts_with(&format!("{} =", variable.field)) || key.starts_with(&format!("{}:", variable.field))
-            });
-            assert!(mentioned, "{}.{}", group.section, variable.field);
-        }
-    }
-}
-
-#[test]
-fn the_table_has_a_row_for_every_variable() {
-    let table = markdown_table();
-    for row in variables() {
-        assert!(table.contains(&format!("| `{}` |", row.name)), "{}", row.name);
-        assert!(!row.meaning.is_empty());
-    }
-    assert_eq!(table.lines().filter(|line| line.starts_with("| `")).count(), variables().len());
-    assert!(table.contains("| `TRIPSAGE_DB_AUTO_MIGRATE` | `true`; production: `false` |"), "{table}");
 }
