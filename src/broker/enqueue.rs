@@ -111,18 +111,18 @@ impl Door<'_> {
     }
 }
 
-/// The dedup keys, each once, and each one's place in KEYS.
-fn dedup_keys<'j>(
-    partition: &PartitionKeys,
-    jobs: &'j [Enqueue],
-    n_fixed: usize,
-) -> (Vec<String>, HashMap<&'j str, usize>) {
-    let (mut names, mut places) = (Vec::new(), HashMap::new());
-    for dedup in jobs.iter().filter_map(|job| job.dedup.as_ref()) {
-        places.entry(dedup.key.as_str()).or_insert_with(|| {
-            names.push(partition.dedup(&dedup.key));
-            n_fixed + names.len()
-        });
+/// The dedup keys, each once, and the place in KEYS of each job's; 0 where a job has none.
+fn dedup_keys(partition: &PartitionKeys, jobs: &[Enqueue], n_fixed: usize) -> (Vec<String>, Vec<usize>) {
+    let mut names = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut places = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        places.push(job.dedup.as_ref().map_or(0, |dedup| {
+            *known.entry(&dedup.key).or_insert_with(|| {
+                names.push(partition.dedup(&dedup.key));
+                n_fixed + names.len()
+            })
+        }));
     }
     (names, places)
 }
@@ -169,21 +169,21 @@ impl Shared {
 }
 
 /// The jobs as the script reads them: neighbours that share a header, and whose keys stand side by side, are a run.
-fn lay_out(jobs: &[Enqueue], places: &HashMap<&str, usize>, args: &mut Vec<Value>) {
-    let place = |job: &Enqueue| job.dedup.as_ref().map_or(0, |dedup| places[dedup.key.as_str()]);
-    let mut rest = jobs;
-    while let Some(first) = rest.first() {
-        let (shared, first_place) = (Shared::by(first), place(first));
-        let goes_on = |&(n, job): &(usize, &Enqueue)| {
-            Shared::by(job) == shared && (job.dedup.is_none() || place(job) == first_place + n)
+fn lay_out(jobs: &[Enqueue], places: &[usize], args: &mut Vec<Value>) {
+    let mut begin = 0;
+    while let Some(first) = jobs.get(begin) {
+        let (shared, first_place) = (Shared::by(first), places[begin]);
+        let goes_on = |&n: &usize| {
+            let is_next = jobs[n].dedup.is_none() || places[n] == first_place + n - begin;
+            is_next && Shared::by(&jobs[n]) == shared
         };
-        let (run, after) = rest.split_at(rest.iter().enumerate().take_while(goes_on).count());
-        args.push(text(shared.header(run.len(), first_place)));
-        for job in run {
+        let end = (begin..jobs.len()).take_while(goes_on).count() + begin;
+        args.push(text(shared.header(end - begin, first_place)));
+        for job in &jobs[begin..end] {
             args.extend(shared.names_ids().then(|| text(job.id.to_string())));
             args.push(connection::bytes(job.envelope.clone()));
         }
-        rest = after;
+        begin = end;
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
             (job(None, dedup(u64::MAX), true), vec!["3 1 +0 8 31536000000 again", &id, ""]),
         ] {
             let mut args = Vec::new();
-            lay_out(&[job], &HashMap::from([("k", 8)]), &mut args);
+            lay_out(&[job], &[8], &mut args);
             assert_eq!(texts(&args), told);
         }
     }
