@@ -50,6 +50,15 @@ pub(crate) struct Scratch {
     pub(crate) url: String,
 }
 
+/// What Postgres' own limits are measured with: a key as jobs have, a short text, and 300 bytes of JSON.
+pub(crate) const ROWS: &str =
+    "create table bench_rows (id uuid primary key, kind text not null, result jsonb not null)";
+
+const EMPTY: &str = "truncate job_results, job_journal, bench_rows";
+
+/// What makes the JSON of a row, `{"n":1,"pad":"…"}`, 300 bytes.
+pub(crate) const PAD: usize = 284;
+
 impl Scratch {
     /// Creates and migrates it.
     pub(crate) async fn create(servers: &Servers) -> anyhow::Result<Self> {
@@ -57,6 +66,7 @@ impl Scratch {
         let store = Store::connect(&worker::database(&scratch.url)).await?;
         store.migrate().await?;
         store.close().await;
+        run(&mut PgConnection::connect(&scratch.url).await?, ROWS.to_owned()).await?;
         Ok(scratch)
     }
 
@@ -107,7 +117,7 @@ impl Corner {
         let wanted = tags(&noop::QUEUE, n_partitions, worker::SERVER_THREADS);
         let partitions = register(client.connection(), &keys, &noop::QUEUE, &wanted).await?;
         let mut postgres = PgConnection::connect(&scratch.url).await?;
-        run(&mut postgres, "truncate job_results, job_journal".to_owned()).await?;
+        run(&mut postgres, EMPTY.to_owned()).await?;
         run(&mut postgres, "checkpoint".to_owned()).await.ok(); // only a superuser may
         let (dragonfly_url, database_url) = (servers.dragonfly_url.clone(), scratch.url.clone());
         let plain = plain(&dragonfly_url).await?;
@@ -206,9 +216,17 @@ impl Corner {
         Ok(())
     }
 
-    /// Empties the tables of results and of journaled jobs.
+    /// Fails unless so many rows of a limit are committed.
+    pub(crate) async fn verify_rows(&mut self, n: usize) -> anyhow::Result<()> {
+        let query = sqlx::query_scalar("select count(*) from bench_rows");
+        let committed: i64 = query.fetch_one(&mut self.postgres).await?;
+        ensure!(usize::try_from(committed)? == n, "{n} rows were to be committed, {committed} are");
+        Ok(())
+    }
+
+    /// Empties the tables of results, of journaled jobs and of rows.
     pub(crate) async fn forget_rows(&mut self) -> anyhow::Result<()> {
-        run(&mut self.postgres, "truncate job_results, job_journal".to_owned()).await
+        run(&mut self.postgres, EMPTY.to_owned()).await
     }
 
     /// Deletes its keys.
