@@ -130,8 +130,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
         let mut tx = self.store.begin().await?;
         let mut conflicting = self.write_results(batch, &mut tx).await?;
         conflicting.extend(bury(batch, &mut tx).await?);
-        let without_result = batch.iter().filter(|one| write::result_row(one).is_none());
-        let journaled: Vec<JobId> = without_result.filter_map(leaves_the_journal).collect();
+        let journaled: Vec<JobId> = batch.iter().filter_map(leaves_the_journal).collect();
         if !journaled.is_empty() {
             tx.unjournal(&journaled).await?;
         }

@@ -79,10 +79,7 @@ const INSERT: &str = insert!("", "");
 const INSERT_JOURNALED: &str = insert!(", unjournaled as (delete from job_journal where id = any($11::uuid[]))", "");
 
 /// The same; those that are there already stay, and the others are named.
-const INSERT_MISSING: &str = insert!(
-    ", unjournaled as (delete from job_journal where id = any($11::uuid[]))",
-    " on conflict (id) do nothing returning id"
-);
+const INSERT_MISSING: &str = insert!("", " on conflict (id) do nothing returning id");
 
 const KEY: &str = "job_results_pkey";
 
@@ -103,24 +100,18 @@ impl Results<'_> {
             .bind(times(|timings| timings.finished_ms))
     }
 
-    /// Those of jobs that are journaled leave the journal with it, which may have been empty a moment ago.
-    fn insert_and_unjournal(&self, sql: &'static str, journaled: Vec<Uuid>) -> Statement {
-        self.insert(sql).bind(journaled).planned_anew()
-    }
-
     fn journaled(&self) -> Vec<Uuid> {
         self.rows.iter().filter(|row| row.is_journaled).map(|row| row.id.0).collect()
     }
 }
 
 impl Tx {
-    /// Inserts results; gives the ids of those that had none before. The others keep what they have; none is journaled any
-    /// more.
+    /// Inserts results; gives the ids of those that had none before. The others keep what they have.
     ///
     /// # Errors
     /// What Postgres refused.
     pub async fn insert_results(&mut self, results: Results<'_>) -> Result<HashSet<JobId>, StoreError> {
-        let inserted = self.fetch(results.insert_and_unjournal(INSERT_MISSING, results.journaled())).await?;
+        let inserted = self.fetch(results.insert(INSERT_MISSING)).await?;
         inserted.iter().map(|row| row.get("id").map(JobId)).collect()
     }
 
@@ -137,7 +128,8 @@ impl Tx {
 }
 
 impl Kept {
-    /// Inserts results that nobody is expected to have, in one statement that is its own transaction; gives whether they
+    /// Inserts results that nobody is expected to have, and deletes the journal's rows of those that are journaled, in one
+    /// statement that is its own transaction; gives whether they
     /// are committed. They are not, none of them, when one of the jobs has a result already: that is found out by
     /// [`Tx::insert_results`], which pays for asking.
     ///
@@ -146,7 +138,7 @@ impl Kept {
     pub async fn insert_new_results(&mut self, results: Results<'_>) -> Result<bool, StoreError> {
         let insert = match results.journaled() {
             none if none.is_empty() => results.insert(INSERT),
-            journaled => results.insert_and_unjournal(INSERT_JOURNALED, journaled),
+            journaled => results.insert(INSERT_JOURNALED).bind(journaled).planned_anew(),
         };
         match self.execute(insert).await {
             Ok(_) => Ok(true),
