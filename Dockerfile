@@ -16,14 +16,14 @@ COPY benches/Cargo.toml benches/
 RUN mkdir -p src workers/src tests/src tests/it benches/src \
     && touch src/lib.rs workers/src/lib.rs tests/src/lib.rs \
     && for main in workers/src/main.rs tests/it/main.rs benches/src/throughput.rs; do echo 'fn main() {}' > "$main"; done \
-    && cargo build --release --locked -p tripsage-workers --bin tripsage \
+    && cargo build --profile dist --locked -p tripsage-workers --bin tripsage \
     && rm -rf src workers/src tests benches/src
 
 COPY . .
 # Newer than the placeholders, whatever time the files carry.
 RUN find src workers/src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked -p tripsage-workers --bin tripsage \
-    && cp target/release/tripsage /tripsage \
+    && cargo build --profile dist --locked -p tripsage-workers --bin tripsage \
+    && cp target/dist/tripsage /tripsage \
     && strip --strip-debug /tripsage
 
 # A folder with an embedding model to build in: `--build-arg MODEL_DIR=.dev/models/wordllama-256`; empty by default.

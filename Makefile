@@ -40,8 +40,8 @@ test: model clients ## every test, against servers brought up for it
 		sh -c '$(CARGO) test --workspace --locked --doc && $(CARGO) test --workspace --locked --tests'
 
 chaos: ## every fault under load, counting what is lost or doubled; RUNS=n repeats, QUICK=1 is short, ARGS="name …" picks
-	$(CARGO) build --locked -p tripsage-tests --bins
-	@$(SERVERS) run -- "$(TARGET_DIR)/debug/chaos" $(if $(RUNS),--runs $(RUNS)) $(if $(QUICK),--quick) $(ARGS)
+	$(CARGO) build --release --locked -p tripsage-tests --bins
+	@$(SERVERS) run -- "$(TARGET_DIR)/release/chaos" $(if $(RUNS),--runs $(RUNS)) $(if $(QUICK),--quick) $(ARGS)
 
 lint: ## format, clippy, documentation, dependencies, scripts; warnings are errors
 	$(CARGO) fmt --all --check
@@ -53,9 +53,9 @@ lint: ## format, clippy, documentation, dependencies, scripts; warnings are erro
 	else echo "· docker-compose.yml not checked: no Docker compose on this machine"; fi
 
 bench: ## jobs per second with a committed result each, beside the servers' own limits and other job systems
-	$(CARGO) build --release --locked -p tripsage-benches --bin throughput
+	$(CARGO) build --profile dist --locked -p tripsage-benches --bin throughput
 	@TRIPSAGE_BENCH_PEERS="$$($(PYTHON) deploy/dev/peers.py $(NAMES))" $(SERVERS) run -- \
-		$(CARGO) run --release --locked -p tripsage-benches --bin throughput -- $(NAMES) $(if $(WRITE_DOCS),--write-docs)
+		$(CARGO) run --profile dist --locked -p tripsage-benches --bin throughput -- $(NAMES) $(if $(WRITE_DOCS),--write-docs)
 
 fmt: ## format the code
 	$(CARGO) fmt --all

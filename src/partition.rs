@@ -8,12 +8,15 @@
 
 use std::fmt;
 
+use crc::{CRC_32_ISO_HDLC, Crc};
 use twox_hash::XxHash64;
 
 use crate::job::QueueName;
 
 /// Dragonfly's seed for placing keys (its sources, `core/` `HashSlot` and shard placement).
 const DRAGONFLY_SEED: u64 = 120_577_240_643;
+
+static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// A partition's hash tag, such as `search~0`; in a key it stands between braces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,10 +60,10 @@ pub fn tags(queue: &QueueName, n_partitions: u16, threads: u16) -> Vec<Tag> {
 /// It is the key's CRC-32 (as in zlib, PNG and every language's library) modulo `n`, so that producers in other
 /// languages find it too.
 pub fn of_key(key: &str, n: usize) -> usize {
-    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-    let byte = |crc: u32, byte: u8| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc));
-    let crc = !key.bytes().fold(u32::MAX, byte);
-    usize::try_from(crc).expect("32 bits fit") % n.max(1)
+    if n < 2 {
+        return 0;
+    }
+    usize::try_from(CRC.checksum(key.as_bytes())).expect("32 bits fit") % n
 }
 
 fn placed(queue: &QueueName, number: u16, wanted: u16, threads: u16) -> Tag {

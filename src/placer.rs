@@ -3,7 +3,7 @@
 //! Promise: each job gets a verdict of its own; one that Dragonfly had before goes in whatever its dedup key says. Never
 //! touches the journal.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::{
     broker::{BrokerError, Connection, Door, Due, Enqueue, Enqueued, QueueTags, Scope},
@@ -32,13 +32,14 @@ impl Placer {
     /// # Errors
     /// When the server could not be asked: some may have been accepted.
     pub(crate) async fn place(&self, queues: &QueueTags, jobs: Vec<Unrelayed>) -> Result<Vec<Placed>, BrokerError> {
-        let mut by_partition: HashMap<Tag, (Vec<String>, Vec<Enqueue>)> = HashMap::new();
+        let mut by_partition: HashMap<Tag, (Vec<String>, Vec<Enqueue<'static>>)> = HashMap::new();
         let turn = fastrand::usize(..1 << 16);
         for (number, job) in jobs.into_iter().enumerate() {
             let Some(queue) = named(&job) else { continue };
             let dedup = dedup(&job);
             let tag = choose(queues, &queue, dedup.as_ref().map(|dedup| dedup.key.as_str()), turn + number);
             let (names, jobs) = by_partition.entry(tag).or_default();
+            let dedup = dedup.map(Cow::Owned);
             let Unrelayed { id, queue, priority, wait, again, envelope, .. } = job;
             names.push(queue);
             jobs.push(Enqueue { id, priority, due: wait.map(Due::In), dedup, again, envelope });
@@ -47,7 +48,7 @@ impl Placer {
         Ok(futures::future::try_join_all(placed).await?.concat())
     }
 
-    async fn place_in(&self, tag: Tag, names: Vec<String>, jobs: Vec<Enqueue>) -> Result<Vec<Placed>, BrokerError> {
+    async fn place_in(&self, tag: Tag, names: Vec<String>, jobs: Vec<Enqueue<'_>>) -> Result<Vec<Placed>, BrokerError> {
         let door = Door { connection: &self.connection, keys: &self.keys, scope: self.scope };
         let verdicts = door.enqueue(&tag, &jobs).await?;
         Ok(jobs.iter().zip(names).zip(verdicts).map(|((job, name), verdict)| (job.id, name, verdict)).collect())

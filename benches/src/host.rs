@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use engine::broker::{Address, Connection, ServerVersion};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::{corner::Servers, peers::Peers, plan::Plan};
+use crate::{corner::Servers, peers::Peers, plan::Plan, process};
 
 const FLAGS: [&str; 5] = ["server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size"];
 
@@ -30,11 +30,11 @@ pub(crate) async fn describe(servers: &Servers, plan: &Plan, peers: &Peers) -> a
         let value: String = query.fetch_one(&mut postgres).await?;
         write!(text, " {flag}={value}")?;
     }
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let Plan { name, n_rounds, n_jobs, .. } = plan;
+    let profile = if cfg!(debug_assertions) { "debug" } else { "optimised" };
+    let (Plan { name, n_rounds, n_jobs, .. }, n_at_once) = (plan, process::concurrency());
     write!(
         text,
-        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {profile} build, {date}"
+        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {n_at_once} at once, {profile} build, {date}"
     )?;
     for line in peers.lines(plan) {
         write!(text, "\npeer      {line}")?;

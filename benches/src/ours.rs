@@ -1,6 +1,9 @@
 //! The engine itself: submissions, and drains with a committed result for every job.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
 use engine::{
@@ -8,6 +11,7 @@ use engine::{
     dedup::{Dedup, Mode},
     handler::Job as _,
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     corner::Corner,
@@ -47,12 +51,7 @@ impl Load {
 /// Jobs submitted per second in bulk, made and encoded included.
 pub(crate) async fn enqueue_bulk(corner: &Corner, load: &Load) -> anyhow::Result<f64> {
     let before = corner.n_waiting().await?;
-    let begun = Instant::now();
-    for first in (0..load.n_jobs).step_by(BULK) {
-        let submissions = noop::at_work(BULK.min(load.n_jobs - first), load.pad, load.work)?;
-        corner.client.submit_all(submissions).await?;
-    }
-    let rate = per_second(load.n_jobs, begun.elapsed());
+    let rate = submit(corner, load.n_jobs, |jobs| Ok(noop::at_work(jobs.len(), load.pad, load.work)?)).await?;
     let waiting = corner.n_waiting().await? - before;
     ensure!(waiting == load.n_jobs as u64, "{} jobs were submitted and {waiting} wait", load.n_jobs);
     Ok(rate)
@@ -61,20 +60,37 @@ pub(crate) async fn enqueue_bulk(corner: &Corner, load: &Load) -> anyhow::Result
 /// Jobs submitted per second in bulk, each with a dedup key that no other has.
 pub(crate) async fn enqueue_dedup(corner: &Corner, n_jobs: usize) -> anyhow::Result<f64> {
     let before = corner.n_waiting().await?;
-    let begun = Instant::now();
-    for first in (0..n_jobs).step_by(BULK) {
-        let mut submissions = noop::submissions(BULK.min(n_jobs - first), noop::SMALL)?;
-        for (place, submission) in submissions.iter_mut().enumerate() {
-            let window_ms = u64::try_from(FAR.as_millis())?;
-            let dedup = Dedup { key: format!("bench-{}", first + place), window_ms, mode: Mode::Reject };
-            submission.envelope.options.dedup = Some(dedup);
-        }
-        corner.client.submit_all(submissions).await?;
-    }
-    let rate = per_second(n_jobs, begun.elapsed());
+    let rate = submit(corner, n_jobs, with_keys).await?;
     let waiting = corner.n_waiting().await? - before;
     ensure!(waiting == n_jobs as u64, "{n_jobs} jobs were submitted and {waiting} wait");
     Ok(rate)
+}
+
+fn with_keys(jobs: Range<usize>) -> anyhow::Result<Vec<Submission>> {
+    let window_ms = u64::try_from(FAR.as_millis())?;
+    let mut submissions = noop::submissions(jobs.len(), noop::SMALL)?;
+    for (submission, number) in submissions.iter_mut().zip(jobs) {
+        let dedup = Dedup { key: format!("bench-{number}"), window_ms, mode: Mode::Reject };
+        submission.envelope.options.dedup = Some(dedup);
+    }
+    Ok(submissions)
+}
+
+/// Makes jobs and submits them, as a producer does who has more than one call holds: while one call is under way, the next
+/// one's jobs are made. Gives jobs per second.
+async fn submit(
+    corner: &Corner,
+    n_jobs: usize,
+    made: impl Fn(Range<usize>) -> anyhow::Result<Vec<Submission>>,
+) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    let calls = (0..n_jobs).step_by(BULK).map(async |first| {
+        let submissions = made(first..n_jobs.min(first + BULK))?;
+        corner.client.submit_all(submissions).await?;
+        anyhow::Ok(())
+    });
+    stream::iter(calls).buffered(2).try_collect::<()>().await?;
+    Ok(per_second(n_jobs, begun.elapsed()))
 }
 
 const ENQUEUE: &str = "\
@@ -97,13 +113,11 @@ pub(crate) async fn enqueue_in_sql(corner: &mut Corner, n_jobs: usize) -> anyhow
 
 /// Jobs submitted per second in bulk that are due tomorrow.
 pub(crate) async fn enqueue_delayed(corner: &Corner, n_jobs: usize) -> anyhow::Result<f64> {
-    let begun = Instant::now();
-    for first in (0..n_jobs).step_by(BULK) {
-        let submissions = noop::submissions(BULK.min(n_jobs - first), noop::SMALL)?;
-        let delayed: Vec<Submission> = submissions.into_iter().map(|submission| submission.after(FAR)).collect();
-        corner.client.submit_all(delayed).await?;
-    }
-    let rate = per_second(n_jobs, begun.elapsed());
+    let later = |jobs: Range<usize>| {
+        let submissions = noop::submissions(jobs.len(), noop::SMALL)?;
+        Ok(submissions.into_iter().map(|submission| submission.after(FAR)).collect())
+    };
+    let rate = submit(corner, n_jobs, later).await?;
     let delayed = corner.n_delayed().await?;
     ensure!(delayed == n_jobs as u64, "{n_jobs} jobs were submitted and {delayed} are delayed");
     Ok(rate)

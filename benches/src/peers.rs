@@ -14,6 +14,7 @@ use crate::{
     corner::{self, Scratch, Servers},
     noop,
     plan::Plan,
+    process,
     samples::{Samples, per_second},
 };
 
@@ -34,6 +35,11 @@ impl Peer {
     pub(crate) fn figure(&self, what: &str) -> String {
         format!("{}_{what}", self.name)
     }
+
+    /// Jobs at once when it drains: of 100 and as many as ours, what each was faster with.
+    fn at_once(&self) -> usize {
+        if self.on_postgres { process::concurrency() } else { 100 }
+    }
 }
 
 /// All of them.
@@ -45,8 +51,6 @@ pub(crate) const PEERS: [Peer; 5] = [
     Peer { name: "peer_awa_python", title: "awa (Python, Postgres)", divisor: 2, on_postgres: true },
 ];
 
-/// Jobs at once.
-const CONCURRENCY: usize = 100;
 /// Submissions a second, as of ours.
 const RATE: u64 = 500;
 /// Beyond the time of its arrivals; nothing that a peer is asked takes nearly as long.
@@ -145,7 +149,7 @@ async fn take(
     samples: &mut Samples,
 ) -> anyhow::Result<()> {
     let n_jobs = (plan.n_peer / peer.divisor).max(1);
-    let counted: Counted = once(peer, command, (servers, plan), ("drain", &[n_jobs, CONCURRENCY])).await?;
+    let counted: Counted = once(peer, command, (servers, plan), ("drain", &[n_jobs, peer.at_once()])).await?;
     ensure!(counted.jobs == n_jobs, "drain: of {n_jobs} jobs it counts {}", counted.jobs);
     samples.add(peer.figure("enqueue"), per_second(n_jobs, Duration::from_secs_f64(counted.enqueue_seconds)));
     samples.add(peer.figure("drain"), per_second(n_jobs, Duration::from_secs_f64(counted.seconds)));

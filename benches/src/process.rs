@@ -10,8 +10,13 @@ use tokio::{
 
 use crate::{corner::Corner, worker::Task};
 
-/// Jobs at once for each core: the service's default.
-const CONCURRENCY_A_CORE: usize = 64;
+/// Jobs at once for each core: four times the service's default, as one sets it whose jobs take no time.
+const CONCURRENCY_A_CORE: usize = 256;
+
+/// Jobs at once in a worker.
+pub(crate) fn concurrency() -> usize {
+    CONCURRENCY_A_CORE * std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// A running worker process; killed when dropped.
 pub(crate) struct Worker {
@@ -24,14 +29,13 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts one and waits until it works.
     pub(crate) async fn start(corner: &Corner, n_partitions: u16) -> anyhow::Result<Self> {
-        let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
         let task = Task {
             name: format!("bench-{}", uuid::Uuid::now_v7().simple()),
             dragonfly_url: corner.dragonfly_url.clone(),
             database_url: corner.database_url.clone(),
             prefix: corner.keys.prefix().to_owned(),
             n_partitions,
-            concurrency: CONCURRENCY_A_CORE * n_cores,
+            concurrency: concurrency(),
         };
         let program = std::env::current_exe()?;
         let mut command = Command::new(program);

@@ -41,11 +41,24 @@ use crate::{corner::Servers, figures::Report, peers::Peers, plan::Plan};
 
 const WRITE_DOCS: &str = "--write-docs";
 
+const HELP: &str = "\
+Measures jobs per second with a committed result each, beside the limits of the servers and beside other job systems.
+
+  throughput [--write-docs] [name …]
+
+QUICK=1 takes one short round, FULL=1 long ones; --write-docs writes docs/benchmarks.md anew. TRIPSAGE_DRAGONFLY_URL and
+TRIPSAGE_DB_URL name the servers. Without names everything is measured, else of these what is named:
+";
+
 fn main() -> anyhow::Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     if arguments.first().is_some_and(|first| first == "worker") {
         return runtime.block_on(worker::run());
+    }
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{HELP}{}", plan::MEASURES.join(", "));
+        return Ok(());
     }
     let n_words = arguments.len();
     arguments.retain(|argument| argument != WRITE_DOCS);

@@ -1,9 +1,10 @@
 //! Accepts jobs into a partition: within the queue's budgets, each dedup key once.
 
-use std::{collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fred::types::Value;
+use uuid::Uuid;
 
 use super::{
     MAX_PER_SCRIPT,
@@ -32,7 +33,7 @@ pub enum Due {
 
 /// A job to accept.
 #[derive(Clone, Debug)]
-pub struct Enqueue {
+pub struct Enqueue<'a> {
     /// Which job.
     pub id: JobId,
     /// Which stream it enters.
@@ -40,7 +41,7 @@ pub struct Enqueue {
     /// When it enters it; at once where nothing is said.
     pub due: Option<Due>,
     /// What it asks for when its key is taken. Its partition is the key's, [`crate::partition::of_key`].
-    pub dedup: Option<Dedup>,
+    pub dedup: Option<Cow<'a, Dedup>>,
     /// It was accepted before and is brought back: it is added even where its key is another job's by now.
     pub again: bool,
     /// Its envelope.
@@ -82,7 +83,7 @@ impl Door<'_> {
     ///
     /// # Errors
     /// When the server could not be asked: some may have been accepted, and asking again does no harm.
-    pub async fn enqueue(&self, tag: &Tag, jobs: &[Enqueue]) -> Result<Vec<Enqueued>, BrokerError> {
+    pub async fn enqueue(&self, tag: &Tag, jobs: &[Enqueue<'_>]) -> Result<Vec<Enqueued>, BrokerError> {
         // Sent one after the other and answered in that order; none waits for the answer to the one before.
         let calls = jobs.chunks(MAX_PER_SCRIPT).map(|some| self.enqueue_some(tag, some));
         Ok(futures::future::try_join_all(calls).await?.concat())
@@ -92,13 +93,12 @@ impl Door<'_> {
     ///
     /// # Errors
     /// As [`Door::enqueue`].
-    pub(crate) async fn enqueue_some(&self, tag: &Tag, jobs: &[Enqueue]) -> Result<Vec<Enqueued>, BrokerError> {
+    pub(crate) async fn enqueue_some(&self, tag: &Tag, jobs: &[Enqueue<'_>]) -> Result<Vec<Enqueued>, BrokerError> {
         let partition = self.keys.partition(tag);
         let [high, normal, low] = &partition.lanes;
         let fixed = [high, normal, low, &partition.later, &partition.later_jobs, &partition.control, &partition.done];
-        let mut keys = fixed.map(String::as_str).to_vec();
-        let (dedup_keys, places) = dedup_keys(&partition, jobs, keys.len());
-        keys.extend(dedup_keys.iter().map(String::as_str));
+        let mut keys = fixed.map(text).to_vec();
+        let places = add_dedup_keys(&partition, jobs, &mut keys);
         let done = self.keys.done_prefix();
         let PartitionKeys { words, due_word, .. } = &partition;
         let words =
@@ -106,25 +106,28 @@ impl Door<'_> {
         let mut args = words.map(text).to_vec();
         args.reserve(3 * jobs.len());
         lay_out(jobs, &places, &mut args);
-        let answered = ENQUEUE.run(self.connection, &keys, args).await?;
+        let answered = ENQUEUE.run_on(self.connection, keys, args).await?;
         verdicts(&answered, jobs.len()).ok_or_else(|| BrokerError::odd("enqueue", &answered))
     }
 }
 
-/// The dedup keys, each once, and the place in KEYS of each job's; 0 where a job has none.
-fn dedup_keys(partition: &PartitionKeys, jobs: &[Enqueue], n_fixed: usize) -> (Vec<String>, Vec<usize>) {
-    let mut names = Vec::new();
-    let mut known: HashMap<&str, usize> = HashMap::new();
+/// Adds the dedup keys, each once; gives the place in KEYS of each job's, 0 where a job has none.
+fn add_dedup_keys(partition: &PartitionKeys, jobs: &[Enqueue<'_>], keys: &mut Vec<Value>) -> Vec<usize> {
+    let prefix = partition.dedup_prefix();
+    let mut known: HashMap<&str, usize> = HashMap::with_capacity(jobs.len());
+    let mut names = BytesMut::new(); // one buffer for all of them
+    let mut place = |dedup: &Cow<'_, Dedup>| {
+        names.extend_from_slice(prefix.as_bytes());
+        names.extend_from_slice(dedup.key.as_bytes());
+        keys.push(connection::bytes(names.split().freeze()));
+        keys.len()
+    };
     let mut places = Vec::with_capacity(jobs.len());
     for job in jobs {
-        places.push(job.dedup.as_ref().map_or(0, |dedup| {
-            *known.entry(&dedup.key).or_insert_with(|| {
-                names.push(partition.dedup(&dedup.key));
-                n_fixed + names.len()
-            })
-        }));
+        let of_job = job.dedup.as_ref().map(|dedup| *known.entry(&dedup.key).or_insert_with(|| place(dedup)));
+        places.push(of_job.unwrap_or(0));
     }
-    (names, places)
+    places
 }
 
 /// The largest number of milliseconds that every Lua counts exactly.
@@ -140,7 +143,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn by(job: &Enqueue) -> Self {
+    fn by(job: &Enqueue<'_>) -> Self {
         let mode = |dedup: &Dedup| if job.again { "again" } else { dedup.mode.as_str() };
         let dedup = job.dedup.as_ref().map(|dedup| (dedup.window_ms.clamp(1, MAX_WINDOW_MS), mode(dedup)));
         Self { lane: job.priority.lane(), due: job.due, dedup }
@@ -169,7 +172,12 @@ impl Shared {
 }
 
 /// The jobs as the script reads them: neighbours that share a header, and whose keys stand side by side, are a run.
-fn lay_out(jobs: &[Enqueue], places: &[usize], args: &mut Vec<Value>) {
+fn lay_out(jobs: &[Enqueue<'_>], places: &[usize], args: &mut Vec<Value>) {
+    let mut ids = BytesMut::new(); // one buffer for all of them
+    let mut id = |id: JobId| {
+        ids.extend_from_slice(id.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+        connection::bytes(ids.split().freeze())
+    };
     let mut begin = 0;
     while let Some(first) = jobs.get(begin) {
         let (shared, first_place) = (Shared::by(first), places[begin]);
@@ -180,7 +188,7 @@ fn lay_out(jobs: &[Enqueue], places: &[usize], args: &mut Vec<Value>) {
         let end = (begin..jobs.len()).take_while(goes_on).count() + begin;
         args.push(text(shared.header(end - begin, first_place)));
         for job in &jobs[begin..end] {
-            args.extend(shared.names_ids().then(|| text(job.id.to_string())));
+            args.extend(shared.names_ids().then(|| id(job.id)));
             args.push(connection::bytes(job.envelope.clone()));
         }
         begin = end;
@@ -227,8 +235,8 @@ mod tests {
     use super::*;
     use crate::dedup::Mode;
 
-    fn job(due: Option<Due>, dedup: Option<Dedup>, again: bool) -> Enqueue {
-        let id = JobId(uuid::Uuid::nil());
+    fn job(due: Option<Due>, dedup: Option<Dedup>, again: bool) -> Enqueue<'static> {
+        let (id, dedup) = (JobId(Uuid::nil()), dedup.map(Cow::Owned));
         Enqueue { id, priority: Priority::Low, due, dedup, again, envelope: Bytes::new() }
     }
 
@@ -238,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_header_says_no_more_than_the_script_needs() {
-        let id = uuid::Uuid::nil().to_string();
+        let id = Uuid::nil().to_string();
         let dedup = |window_ms| Some(Dedup { key: "k".to_owned(), window_ms, mode: Mode::Replace });
         let in_a_moment = Some(Due::In(Duration::from_micros(1)));
         for (job, told) in [
@@ -259,17 +267,18 @@ mod tests {
         let keyed = |key: &str| job(None, Some(Dedup { key: key.to_owned(), window_ms: 5, mode: Mode::Reject }), false);
         let jobs = [job(None, None, false), job(None, None, false), keyed("a"), keyed("b"), keyed("a"), keyed("c")];
         let partition = Keys::new("t:").partition(&Tag::parse("x~0").unwrap());
-        let (names, places) = dedup_keys(&partition, &jobs, 7);
+        let mut keys = [""; 7].map(text).to_vec();
+        let places = add_dedup_keys(&partition, &jobs, &mut keys);
         let mut args = Vec::new();
         lay_out(&jobs, &places, &mut args);
         let headers: Vec<String> = texts(&args).into_iter().filter(|text| text.contains(' ')).collect();
         assert_eq!(headers, ["3 2", "3 2 +0 8 5 reject", "3 1 +0 8 5 reject", "3 1 +0 10 5 reject"]);
-        assert_eq!(names.len(), 3);
+        assert_eq!(texts(&keys[7..]), ["a", "b", "c"].map(|key| partition.dedup(key)));
     }
 
     #[test]
     fn answers_read_the_same_from_every_server() {
-        let id = JobId(uuid::Uuid::nil());
+        let id = JobId(Uuid::nil());
         for ms in [Value::Integer(250), Value::Double(250.0), Value::from("250")] {
             let answered = Value::Array(vec![Value::from("1527"), ms, text(id.to_string()), text(id.to_string())]);
             let wait = Duration::from_millis(250);

@@ -27,6 +27,16 @@ impl Script {
         keys: &[&str],
         args: Vec<Value>,
     ) -> Result<Value, BrokerError> {
+        self.run_on(connection, keys.iter().map(|key| text(*key)).collect(), args).await
+    }
+
+    /// The same where the keys are arguments already.
+    pub(crate) async fn run_on(
+        &self,
+        connection: &Connection,
+        keys: Vec<Value>,
+        args: Vec<Value>,
+    ) -> Result<Value, BrokerError> {
         // Of many calls that are the first together, one loads it.
         let digest = self.digest.get_or_try_init(|| self.load(connection)).await?;
         let call = self.call(digest, keys, args);
@@ -41,11 +51,11 @@ impl Script {
         }
     }
 
-    fn call(&self, digest: &str, keys: &[&str], args: Vec<Value>) -> Vec<Value> {
+    fn call(&self, digest: &str, keys: Vec<Value>, args: Vec<Value>) -> Vec<Value> {
         let mut call = Vec::with_capacity(2 + keys.len() + args.len());
         call.push(text(digest));
         call.push(Value::from(i64::try_from(keys.len()).expect("a handful of keys")));
-        call.extend(keys.iter().map(|key| text(*key)));
+        call.extend(keys);
         call.extend(args);
         call
     }

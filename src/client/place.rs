@@ -3,7 +3,7 @@
 //! Promise: each job is answered for by itself; jobs that share a dedup key meet in one partition. Jobs of a replicated
 //! queue are accepted once enough replicas have them.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -139,7 +139,7 @@ impl Client {
 
     async fn add_judged(&self, tag: &Tag, jobs: &[Unplaced<'_>]) -> Result<Vec<(usize, Submitted)>, SubmitError> {
         let calls = jobs.chunks(MAX_PER_SCRIPT).map(async |some| {
-            let asked: Vec<Enqueue> = some.iter().map(enqueue).collect();
+            let asked: Vec<Enqueue<'_>> = some.iter().map(enqueue).collect();
             self.door().enqueue_some(tag, &asked).await
         });
         let verdicts = at_once(calls.collect(), CALLS).await?.into_iter().flatten();
@@ -187,9 +187,9 @@ fn spread<'s>(fleet: &Fleet, jobs: Vec<Unplaced<'s>>) -> Result<Vec<Group<'s>>, 
     Ok(groups.into_iter().map(|(_, group)| group).collect())
 }
 
-fn enqueue(job: &Unplaced<'_>) -> Enqueue {
+fn enqueue<'s>(job: &Unplaced<'s>) -> Enqueue<'s> {
     let envelope = &job.submission.envelope;
-    let dedup = envelope.options.dedup.clone();
+    let dedup = envelope.options.dedup.as_ref().map(Cow::Borrowed);
     let priority = envelope.options.priority;
     Enqueue { id: envelope.id, priority, due: job.due(), dedup, again: false, envelope: job.envelope() }
 }

@@ -1,6 +1,7 @@
 //! A queue settles in two lanes: what comes while one is at work goes together, and waits no longer than that one works.
 //!
-//! A lock on the table of results stands in for a slow Postgres: a settlement is at work until the test lets go.
+//! A lock on the table of results stands in for a slow Postgres: a settlement is at work until the test lets go. A proxy
+//! that holds everything up stands in for a slow Dragonfly.
 
 use std::{
     collections::BTreeSet,
@@ -8,16 +9,18 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use engine::{
+    broker::Address,
     client::Submission,
     handler::{Attempt, Job, Output},
     job::{JobId, QueueName},
     outcome::JobError,
     registry::Registry,
 };
-use harness::{Fixture, RunningWorker, WorkerOptions, eventually};
+use harness::{Fixture, Proxy, RunningWorker, Servers, WorkerOptions, authority, eventually};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{Postgres, Transaction};
@@ -56,9 +59,13 @@ struct Corner {
 
 impl Corner {
     async fn new(concurrency: usize) -> Self {
-        let (fixture, n_runs) = (Fixture::new().await, Arc::new(AtomicUsize::new(0)));
-        let registry = Registry::default().job::<Tick>().unwrap();
         let options = WorkerOptions { concurrency, ..WorkerOptions::default() };
+        Self::with(Fixture::new().await, options).await
+    }
+
+    async fn with(fixture: Fixture, options: WorkerOptions) -> Self {
+        let n_runs = Arc::new(AtomicUsize::new(0));
+        let registry = Registry::default().job::<Tick>().unwrap();
         let worker = RunningWorker::start(&fixture, registry, Arc::clone(&n_runs), options).await;
         Self { fixture, worker, n_runs }
     }
@@ -132,6 +139,32 @@ async fn half_a_batch_does_not_wait_for_the_settlement_at_work() {
     corner.run(HALF_A_BATCH).await;
     corner.until_at_work(2).await;
     lock.commit().await.unwrap();
+    assert_eq!(corner.fixture.until_idle(&TOYS).await, 0);
+    corner.worker.stop().await;
+}
+
+/// Postgres is free while Dragonfly is told: what waited for the first commit is committed before the first is acknowledged.
+#[tokio::test]
+async fn one_batch_is_committed_while_the_one_before_is_acknowledged() {
+    let url = &Servers::get().dragonfly_url;
+    let (mut fixture, proxy) = (Fixture::new().await, Proxy::before(authority(url)).await);
+    fixture.address = Address::parse(&proxy.url(url), None).unwrap();
+    // Nobody shall doubt whose the jobs are while the heart is not heard.
+    let options = WorkerOptions { lease: Duration::from_secs(60), ..WorkerOptions::default() };
+    let corner = Corner::with(fixture, options).await;
+    let lock = corner.lock().await;
+    corner.run(1).await;
+    corner.until_at_work(1).await;
+    corner.run(1).await;
+    assert_eq!(corner.n_at_work().await, 1, "the second waits for the first's commit");
+    proxy.stall();
+    lock.commit().await.unwrap();
+    eventually("both to be committed", async || {
+        (corner.fixture.number("select count(*) from job_results").await == 2).then_some(())
+    })
+    .await;
+    assert_eq!(corner.fixture.depth(&TOYS).await, (2, 0), "neither is acknowledged");
+    proxy.heal();
     assert_eq!(corner.fixture.until_idle(&TOYS).await, 0);
     corner.worker.stop().await;
 }

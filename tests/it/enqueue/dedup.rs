@@ -1,6 +1,6 @@
 //! The modes, and what is left of a key when things break off.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use engine::{
@@ -244,7 +244,7 @@ async fn what_is_brought_back_is_there_again_whoever_has_its_key() {
     let door = Door { connection: &connection, keys: &corner.fixture.keys, scope: Scope::Global };
     let submission = job_with("k", Mode::Reject, HOUR);
     let (id, dedup) = (submission.envelope.id, submission.envelope.options.dedup.clone());
-    let envelope = submission.envelope.write();
+    let (envelope, dedup) = (submission.envelope.write(), dedup.map(Cow::Owned));
     let back = Enqueue { id, priority: engine::job::Priority::Normal, due: None, dedup, again: true, envelope };
     let tag = corner.partition.tag.clone();
     assert_eq!(door.enqueue(&tag, std::slice::from_ref(&back)).await.unwrap(), [Enqueued::Accepted]);
