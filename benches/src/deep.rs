@@ -1,4 +1,4 @@
-//! A million jobs waiting: what enqueueing and draining cost then, and what each of them costs the server to keep.
+//! A million jobs waiting: what enqueueing costs then, and what each of them costs the server to keep.
 
 use crate::{
     corner::{Corner, command},
@@ -9,27 +9,24 @@ use crate::{
 /// Beside the envelope itself, what a waiting job may cost before it counts as overhead, bytes.
 const ALLOWANCE: f64 = 100.0;
 
-/// What a deep queue gives.
-pub(crate) struct Deep {
+/// What it takes to fill a deep queue.
+pub(crate) struct Filled {
     /// Jobs enqueued per second until all wait.
     pub(crate) enqueue_per_s: f64,
-    /// The first of them drained, jobs per second.
-    pub(crate) drain_per_s: f64,
     /// Of the server's memory, for each waiting job.
     pub(crate) bytes_a_job: f64,
     /// The same to the envelope's length and the allowance.
     pub(crate) memory_ratio: f64,
 }
 
-/// Lets so many wait, and drains the first of them.
-pub(crate) async fn measure(corner: &mut Corner, n_waiting: usize, n_drained: usize) -> anyhow::Result<Deep> {
+/// Lets so many wait.
+pub(crate) async fn fill(corner: &Corner, n_waiting: usize) -> anyhow::Result<Filled> {
     let before = used_memory(corner).await?;
     let enqueue_per_s = ours::enqueue_bulk(corner, &Load::small(n_waiting)).await?;
     let bytes_a_job = (used_memory(corner).await? - before) / f64::from(u32::try_from(n_waiting)?);
-    let drain_per_s = ours::drain_first(corner, n_drained.min(n_waiting)).await?;
     let envelope = noop::submissions(1, noop::SMALL)?.remove(0).envelope.write().len();
     let memory_ratio = bytes_a_job / (f64::from(u32::try_from(envelope)?) + ALLOWANCE);
-    Ok(Deep { enqueue_per_s, drain_per_s, bytes_a_job, memory_ratio })
+    Ok(Filled { enqueue_per_s, bytes_a_job, memory_ratio })
 }
 
 async fn used_memory(corner: &Corner) -> anyhow::Result<f64> {

@@ -24,7 +24,7 @@ pub(crate) struct Row {
 /// Name of the samples, what they are, unit, name in the JSON line.
 type Named = (&'static str, &'static str, &'static str, &'static str);
 
-const FIGURES: [Named; 41] = [
+const FIGURES: [Named; 42] = [
     ("cycle", "raw cycle: add, read, acknowledge, delete; one stream", "jobs/s", "raw_cycle_per_s"),
     ("xadd", "raw XADD, pipelined, bare socket", "/s", "raw_xadd_per_s"),
     ("xadd_client", "raw XADD, pipelined, plain client", "/s", "client_xadd_per_s"),
@@ -52,6 +52,7 @@ const FIGURES: [Named; 41] = [
     ("latency_start_p99", "submission → handler start at 500/s, p99", "ms", "start_p99_ms"),
     ("latency_completion_p50", "submission → completion at 500/s, p50", "ms", "completion_p50_ms"),
     ("latency_completion_p99", "submission → completion at 500/s, p99", "ms", "completion_p99_ms"),
+    ("half_load", "half load: half of what is borne, submissions included", "jobs/s", "half_load_per_s"),
     ("latency_half_start_p50", "submission → handler start at half load, p50", "ms", "half_start_p50_ms"),
     ("latency_half_start_p99", "submission → handler start at half load, p99", "ms", "half_start_p99_ms"),
     ("latency_half_completion_p99", "submission → completion at half load, p99", "ms", "half_completion_p99_ms"),

@@ -31,10 +31,10 @@ pub(crate) async fn describe(servers: &Servers, plan: &Plan, peers: &Peers) -> a
         write!(text, " {flag}={value}")?;
     }
     let profile = if cfg!(debug_assertions) { "debug" } else { "optimised" };
-    let (Plan { name, n_rounds, n_jobs, .. }, n_at_once) = (plan, process::concurrency());
+    let (Plan { name, n_rounds, n_jobs, .. }, n_at_once) = (plan, process::many());
     write!(
         text,
-        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, {n_at_once} at once, {profile} build, {date}"
+        "\nplan      {name}: {n_rounds} rounds of {n_jobs} jobs, envelopes of about 200 bytes, drains {n_at_once} at once, {profile} build, {date}"
     )?;
     for line in peers.lines(plan) {
         write!(text, "\npeer      {line}")?;

@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     corner::{Corner, command},
     noop,
-    process::Worker,
+    process::{self, Worker},
 };
 
 /// The first arrivals warm up both sides and are not counted; as for the peers.
@@ -46,9 +46,9 @@ impl Arrivals {
         Self { per_s: 500, during, at_once: 1, n_warm: N_WARM }
     }
 
-    /// As many as half of what a worker bears.
-    pub(crate) fn half(of_per_s: f64, during: Duration) -> Self {
-        let per_s = num_cast(of_per_s / 2.0).max(1);
+    /// So many that some are due together.
+    pub(crate) fn dense(per_s: f64, during: Duration) -> Self {
+        let per_s = num_cast(per_s).max(1);
         Self { per_s, during, at_once: 256, n_warm: N_WARM }
     }
 
@@ -116,7 +116,7 @@ pub(crate) async fn measure(
     idle: Duration,
     arrivals: Arrivals,
 ) -> anyhow::Result<(Idle, Latency)> {
-    let worker = Worker::start(corner, 1).await?;
+    let worker = Worker::start(corner, 1, process::usual()).await?;
     // What a worker does to start is no part of its idleness.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let idle = watch(corner, &worker, idle).await?;
@@ -230,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn half_load_is_half_the_rate() {
-        assert_eq!(Arrivals::half(30_001.0, Duration::from_secs(1)).per_s, 15_000);
-        assert_eq!(Arrivals::half(0.5, Duration::from_secs(1)).per_s, 1);
+    fn a_dense_rate_is_a_whole_number_and_never_nothing() {
+        assert_eq!(Arrivals::dense(15_000.5, Duration::from_secs(1)).per_s, 15_000);
+        assert_eq!(Arrivals::dense(0.5, Duration::from_secs(1)).per_s, 1);
     }
 
     #[test]

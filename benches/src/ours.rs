@@ -16,7 +16,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     corner::Corner,
     noop::{self, Work},
-    process::Worker,
+    process::{self, Worker},
     samples::per_second,
 };
 
@@ -145,13 +145,17 @@ pub(crate) struct Drained {
 
 /// Enqueues jobs, then drains them.
 pub(crate) async fn drain(corner: &mut Corner, load: &Load) -> anyhow::Result<Drained> {
-    enqueue_bulk(corner, load).await?;
-    drain_waiting(corner, load).await
+    Ok(enqueue_and_drain(corner, load).await?.1)
+}
+
+/// The same; gives how many were enqueued per second, too.
+pub(crate) async fn enqueue_and_drain(corner: &mut Corner, load: &Load) -> anyhow::Result<(f64, Drained)> {
+    Ok((enqueue_bulk(corner, load).await?, drain_waiting(corner, load).await?))
 }
 
 /// Drains those that were enqueued just now.
 pub(crate) async fn drain_waiting(corner: &mut Corner, load: &Load) -> anyhow::Result<Drained> {
-    let starting = (0..load.n_workers).map(|_| Worker::start(corner, load.n_partitions));
+    let starting = (0..load.n_workers).map(|_| Worker::start(corner, load.n_partitions, process::many()));
     let workers = futures::future::try_join_all(starting).await?;
     let (first, begun) = corner.until_settled(1).await?;
     let (last, ended) = corner.until_settled(load.n_jobs as u64).await?;
@@ -171,10 +175,12 @@ pub(crate) async fn drain_waiting(corner: &mut Corner, load: &Load) -> anyhow::R
 
 /// Jobs drained per second from a queue so deep that most of them still wait afterwards.
 pub(crate) async fn drain_first(corner: &mut Corner, n_jobs: usize) -> anyhow::Result<f64> {
-    let worker = Worker::start(corner, 1).await?;
-    let (first, begun) = corner.until_settled(1).await?;
-    let (last, ended) = corner.until_settled(n_jobs as u64).await?;
+    let before = corner.n_settled().await?;
+    corner.forget_rows().await?;
+    let worker = Worker::start(corner, 1, process::many()).await?;
+    let (first, begun) = corner.until_settled(before + 1).await?;
+    let (last, ended) = corner.until_settled(before + n_jobs as u64).await?;
     worker.stop().await?;
-    corner.verify_settled().await?;
+    corner.verify_settled_since(before).await?;
     Ok(per_second(usize::try_from(last - first)?, ended - begun))
 }

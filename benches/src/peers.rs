@@ -36,9 +36,9 @@ impl Peer {
         format!("{}_{what}", self.name)
     }
 
-    /// Jobs at once when it drains: of 100 and as many as ours, what each was faster with.
+    /// Jobs at once when it drains: of 100 and as many as ours, what it was faster with.
     fn at_once(&self) -> usize {
-        if self.on_postgres { process::concurrency() } else { 100 }
+        if self.on_postgres { process::many() } else { 100 }
     }
 }
 

@@ -120,7 +120,7 @@ fn warm_up() -> Plan {
         n_jobs: 5_000,
         n_single: 500,
         n_peer: 200,
-        n_deep: 5_000,
+        n_deep: 30_000,
         arrivals: Duration::from_secs(1),
         idle: Duration::from_secs(1),
         grid: (&[1], &[1]),

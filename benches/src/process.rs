@@ -10,12 +10,24 @@ use tokio::{
 
 use crate::{corner::Corner, worker::Task};
 
-/// Jobs at once for each core: four times the service's default, as one sets it whose jobs take no time.
-const CONCURRENCY_A_CORE: usize = 256;
+/// Jobs at once for each core where nothing is set: the service's default.
+const USUAL_A_CORE: usize = 64;
 
-/// Jobs at once in a worker.
-pub(crate) fn concurrency() -> usize {
-    CONCURRENCY_A_CORE * std::thread::available_parallelism().map_or(1, usize::from)
+/// Jobs at once for each core in a drain, as one sets it whose jobs take no time.
+const MANY_A_CORE: usize = 256;
+
+/// Jobs at once in a worker whose jobs come one by one.
+pub(crate) fn usual() -> usize {
+    USUAL_A_CORE * n_cores()
+}
+
+/// Jobs at once in a worker that drains.
+pub(crate) fn many() -> usize {
+    MANY_A_CORE * n_cores()
+}
+
+fn n_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A running worker process; killed when dropped.
@@ -28,14 +40,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts one and waits until it works.
-    pub(crate) async fn start(corner: &Corner, n_partitions: u16) -> anyhow::Result<Self> {
+    pub(crate) async fn start(corner: &Corner, n_partitions: u16, concurrency: usize) -> anyhow::Result<Self> {
         let task = Task {
             name: format!("bench-{}", uuid::Uuid::now_v7().simple()),
             dragonfly_url: corner.dragonfly_url.clone(),
             database_url: corner.database_url.clone(),
             prefix: corner.keys.prefix().to_owned(),
             n_partitions,
-            concurrency: concurrency(),
+            concurrency,
         };
         let program = std::env::current_exe()?;
         let mut command = Command::new(program);

@@ -14,11 +14,14 @@ use crate::{
     ours::{self, Load},
     peers::Peers,
     plan::Plan,
-    samples::Samples,
+    samples::{Samples, Spread},
 };
 
 /// The fastest limits are over in a tenth of a second: measured for longer, one hiccup does not decide.
 const LONGER: usize = 4;
+
+/// Drains of a deep queue, and as many of short ones.
+const DEEP_DRAINS: usize = 5;
 
 /// Where it is measured, and how much.
 struct Run<'a> {
@@ -97,8 +100,9 @@ impl Run<'_> {
             }
             "enqueue" => {
                 samples.add("enqueue_single", ours::enqueue_single(corner, n_single).await?);
-                samples.add("enqueue_bulk", ours::enqueue_bulk(corner, &Load::small(n_jobs)).await?);
-                samples.add("enqueue_dedup", ours::enqueue_dedup(corner, n_jobs).await?);
+                // As many as of the limit that they are held to.
+                samples.add("enqueue_bulk", ours::enqueue_bulk(corner, &Load::small(LONGER * n_jobs)).await?);
+                samples.add("enqueue_dedup", ours::enqueue_dedup(corner, LONGER * n_jobs).await?);
             }
             "journaled" => {
                 corner.journal().await?;
@@ -132,9 +136,11 @@ impl Run<'_> {
             "retries" => Load { work: Work::FailsOnce, n_jobs: third, ..small },
             _ => small,
         };
-        let drained = ours::drain(corner, &load).await?;
+        let (enqueued_per_s, drained) = ours::enqueue_and_drain(corner, &load).await?;
         samples.add(measure, drained.jobs_per_s);
         if measure == "drain" {
+            // Who shares its cores with those who submit bears less than a drain: half of that is half load.
+            samples.add("half_load", 0.5 / (enqueued_per_s.recip() + drained.jobs_per_s.recip()));
             samples.add("busy_rss", drained.peak_rss_mb);
             samples.add("cpu_a_job", drained.cpu_us);
         }
@@ -145,8 +151,8 @@ impl Run<'_> {
         let Plan { arrivals, idle, .. } = *self.plan;
         let (idle, arrivals) = match measure {
             "latency_half" => {
-                let drained = samples.now("drain").context("half load is half of what the drain before it gave")?;
-                (Duration::ZERO, Arrivals::half(drained, arrivals))
+                let per_s = samples.now("half_load").context("half load is known from the drain before it")?;
+                (Duration::ZERO, Arrivals::dense(per_s, arrivals))
             }
             "latency_idle" => (Duration::ZERO, Arrivals::from_idle(arrivals)),
             _ => (idle, Arrivals::steady(arrivals)),
@@ -164,17 +170,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A short queue and a deep one, one after the other.
+    /// A deep queue, drained by turns with short ones: it is filled once a run, and no hiccup shall decide.
     async fn deep(&self, samples: &mut Samples) -> anyhow::Result<()> {
         let mut corner = self.corner(1).await?;
-        samples.add("drain_short", ours::drain(&mut corner, &Load::small(self.plan.n_jobs)).await?.jobs_per_s);
-        corner.remove().await?;
-        let mut corner = self.corner(1).await?;
-        let deep = deep::measure(&mut corner, self.plan.n_deep, self.plan.n_jobs).await?;
-        samples.add("enqueue_deep", deep.enqueue_per_s);
-        samples.add("drain_deep", deep.drain_per_s);
-        samples.add("bytes_a_job", deep.bytes_a_job);
-        samples.add("memory_per_job", deep.memory_ratio);
+        let filled = deep::fill(&corner, self.plan.n_deep).await?;
+        samples.add("enqueue_deep", filled.enqueue_per_s);
+        samples.add("bytes_a_job", filled.bytes_a_job);
+        samples.add("memory_per_job", filled.memory_ratio);
+        // A third of what there is for each: a worker that is stopped goes on for a moment.
+        let n_jobs = self.plan.n_jobs.min(self.plan.n_deep / (3 * DEEP_DRAINS));
+        let (mut short, mut deep) = (Vec::new(), Vec::new());
+        for _ in 0..DEEP_DRAINS {
+            let mut beside = self.corner(1).await?;
+            short.push(ours::drain(&mut beside, &Load::small(n_jobs)).await?.jobs_per_s);
+            beside.remove().await?;
+            deep.push(ours::drain_first(&mut corner, n_jobs).await?);
+        }
+        for (name, drains) in [("drain_short", short), ("drain_deep", deep)] {
+            samples.add(name, Spread::of(drains).context("there were drains")?.median());
+        }
         corner.remove().await
     }
 

@@ -60,7 +60,7 @@ impl Samples {
 pub(crate) struct Spread(Vec<f64>);
 
 impl Spread {
-    fn of(mut figures: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut figures: Vec<f64>) -> Option<Self> {
         figures.sort_by(f64::total_cmp);
         (!figures.is_empty()).then_some(Self(figures))
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use fred::types::Value;
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use super::{
     MAX_PER_SCRIPT,
@@ -115,7 +115,8 @@ impl Door<'_> {
 fn add_dedup_keys(partition: &PartitionKeys, jobs: &[Enqueue<'_>], keys: &mut Vec<Value>) -> Vec<usize> {
     let prefix = partition.dedup_prefix();
     let mut known: HashMap<&str, usize> = HashMap::with_capacity(jobs.len());
-    let mut names = BytesMut::new(); // one buffer for all of them
+    let n_bytes = jobs.iter().filter_map(|job| job.dedup.as_ref()).map(|dedup| prefix.len() + dedup.key.len()).sum();
+    let mut names = BytesMut::with_capacity(n_bytes); // one buffer for all of them
     let mut place = |dedup: &Cow<'_, Dedup>| {
         names.extend_from_slice(prefix.as_bytes());
         names.extend_from_slice(dedup.key.as_bytes());
@@ -173,7 +174,7 @@ impl Shared {
 
 /// The jobs as the script reads them: neighbours that share a header, and whose keys stand side by side, are a run.
 fn lay_out(jobs: &[Enqueue<'_>], places: &[usize], args: &mut Vec<Value>) {
-    let mut ids = BytesMut::new(); // one buffer for all of them
+    let mut ids = BytesMut::with_capacity(Hyphenated::LENGTH * jobs.len()); // one buffer for all of them
     let mut id = |id: JobId| {
         ids.extend_from_slice(id.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
         connection::bytes(ids.split().freeze())
