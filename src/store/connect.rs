@@ -1,12 +1,13 @@
 //! The pool of connections to Postgres.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::StoreError;
 
@@ -17,7 +18,7 @@ pub struct Database {
     pub url: SecretString,
     /// The most connections at once.
     pub max_connections: u32,
-    /// How long to wait for a free connection.
+    /// How long to wait for a free connection, and then to make one where none is there.
     pub acquire_timeout: Duration,
     /// A connection is replaced after this time.
     pub recycle: Duration,
@@ -78,6 +79,8 @@ async fn lives(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) pool: PgPool,
+    /// One for each connection that there may be.
+    turns: Arc<Semaphore>,
     /// How long an answer may take: longer than the server works on any statement.
     pub(super) answered_within: Duration,
 }
@@ -116,12 +119,36 @@ impl Store {
             .after_release(|connection, _| Box::pin(lives(connection)))
             .after_connect(|connection, _| Box::pin(without_own_schema(connection)));
         let answered_within = database.statement_timeout + ON_ITS_WAY;
-        Ok(Self { pool: pool.connect_lazy_with(options), answered_within })
+        let turns = Arc::new(Semaphore::new(database.max_connections as usize));
+        Ok(Self { pool: pool.connect_lazy_with(options), turns, answered_within })
     }
 
-    /// The same for a statement that has to wait for a connection first.
-    pub(super) fn taken_and_answered_within(&self) -> Duration {
-        self.pool.options().get_acquire_timeout() + self.answered_within
+    /// Waits for the turn to use a connection; it is over when this is dropped.
+    ///
+    /// The pool's patience begins when it is asked. Behind a queue as long as that, whoever comes to its head has a moment
+    /// left, too short to connect, and a pool that has lost its connections stays without any while the demand goes on. So
+    /// the queue is here, and the pool's whole patience is for connecting.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let come = tokio::time::timeout(self.pool.options().get_acquire_timeout(), turn).await;
+        come.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
+    }
+
+    /// Asks the pool for something that needs a connection; whoever asks has its turn.
+    pub(super) async fn asked<T>(
+        &self,
+        asked: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        answered(Some(self.pool.options().get_acquire_timeout() + self.answered_within), asked).await
+    }
+
+    /// Asks the pool for something in its turn.
+    pub(super) async fn asked_in_turn<T>(
+        &self,
+        asked: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let _turn = self.turn().await?;
+        self.asked(asked).await
     }
 
     /// Asks for a sign of life.
@@ -129,8 +156,7 @@ impl Store {
     /// # Errors
     /// When none comes.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let asked = sqlx::query("select 1").execute(&self.pool);
-        let answer = answered(Some(self.taken_and_answered_within()), asked).await;
+        let answer = self.asked_in_turn(sqlx::query("select 1").execute(&self.pool)).await;
         answer.map(drop).map_err(StoreError::new("ask Postgres"))
     }
 

@@ -4,6 +4,7 @@
 //! also looks by itself.
 
 use sqlx::postgres::PgListener;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{connect::Store, error::StoreError};
 
@@ -11,7 +12,7 @@ use super::{connect::Store, error::StoreError};
 pub struct Notices {
     store: Store,
     channel: &'static str,
-    listener: Option<PgListener>,
+    listener: Option<(PgListener, OwnedSemaphorePermit)>,
 }
 
 impl Store {
@@ -34,7 +35,7 @@ impl Notices {
                 Err(error) => return Err(failed(error)),
             }
         }
-        let Some(listener) = &mut self.listener else { return Ok(()) };
+        let Some((listener, _)) = &mut self.listener else { return Ok(()) };
         if let Err(error) = listener.recv().await {
             self.listener = None;
             return Err(failed(error));
@@ -43,10 +44,11 @@ impl Notices {
         Ok(())
     }
 
-    async fn connect(&self) -> Result<PgListener, sqlx::Error> {
+    async fn connect(&self) -> Result<(PgListener, OwnedSemaphorePermit), sqlx::Error> {
+        let turn = self.store.turn().await?;
         let mut listener = PgListener::connect_with(&self.store.pool).await?;
         listener.eager_reconnect(false);
         listener.listen(self.channel).await?;
-        Ok(listener)
+        Ok((listener, turn))
     }
 }

@@ -8,6 +8,7 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     query::Query,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     connect::{Store, answered},
@@ -71,6 +72,7 @@ pub struct Tx {
     pub(super) inner: sqlx::Transaction<'static, Postgres>,
     /// How long an answer may take; none for what takes its time.
     within: Option<Duration>,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Tx {
@@ -117,6 +119,7 @@ pub struct Kept {
     inner: PoolConnection<Postgres>,
     since: Instant,
     within: Duration,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Kept {
@@ -141,9 +144,13 @@ impl Store {
     /// # Errors
     /// When none is to be had.
     pub async fn keep(&self) -> Result<Kept, StoreError> {
-        let taken = answered(Some(self.taken_and_answered_within()), self.pool.acquire()).await;
-        let inner = taken.map_err(StoreError::new("take a connection"))?;
-        Ok(Kept { inner, since: Instant::now(), within: self.answered_within })
+        let failed = StoreError::new("take a connection");
+        let taken = async {
+            let turn = self.turn().await?;
+            Ok((self.asked(self.pool.acquire()).await?, turn))
+        };
+        let (inner, turn) = taken.await.map_err(failed)?;
+        Ok(Kept { inner, since: Instant::now(), within: self.answered_within, _turn: turn })
     }
 
     /// Opens a transaction; dropped without a commit, it is rolled back.
@@ -151,8 +158,13 @@ impl Store {
     /// # Errors
     /// When no connection is to be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let begun = answered(Some(self.taken_and_answered_within()), self.pool.begin()).await;
-        Ok(Tx { inner: begun.map_err(StoreError::new("begin a transaction"))?, within: Some(self.answered_within) })
+        let failed = StoreError::new("begin a transaction");
+        let begun = async {
+            let turn = self.turn().await?;
+            Ok((self.asked(self.pool.begin()).await?, turn))
+        };
+        let (inner, turn) = begun.await.map_err(failed)?;
+        Ok(Tx { inner, within: Some(self.answered_within), _turn: turn })
     }
 
     /// Runs one statement on its own; gives how many rows it touched.
@@ -160,7 +172,7 @@ impl Store {
     /// # Errors
     /// What Postgres refused.
     pub async fn execute(&self, statement: Statement) -> Result<u64, StoreError> {
-        let done = answered(Some(self.taken_and_answered_within()), statement.query.execute(&self.pool)).await;
+        let done = self.asked_in_turn(statement.query.execute(&self.pool)).await;
         Ok(done.map_err(StoreError::new("run a statement"))?.rows_affected())
     }
 
@@ -169,7 +181,7 @@ impl Store {
     /// # Errors
     /// What Postgres refused, or that it could not be asked.
     pub async fn fetch(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let rows = answered(Some(self.taken_and_answered_within()), statement.query.fetch_all(&self.pool)).await;
+        let rows = self.asked_in_turn(statement.query.fetch_all(&self.pool)).await;
         Ok(rows.map_err(StoreError::new("run a statement"))?.into_iter().map(Row).collect())
     }
 }

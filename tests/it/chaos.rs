@@ -1,6 +1,6 @@
 //! Every fault in a short form, and the document that says what was promised.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Write};
 
 use harness::{
     chaos::{Plan, SCENARIOS, run_all, table},
@@ -17,6 +17,10 @@ async fn every_fault_in_its_short_form_breaks_no_promise() {
     let lines = run_all(&plan, |told| println!("{told}")).await;
     println!("{}", table(&lines));
     let broken: Vec<_> = lines.iter().filter(|line| !line.wrong.is_empty()).collect();
+    for line in &broken {
+        // Past the test harness, which keeps it for the very end: a log that was cut short tells it too.
+        writeln!(std::io::stdout(), "{} ({}): {}", line.scenario, line.durability, line.wrong.join("; ")).unwrap();
+    }
     assert!(broken.is_empty(), "{broken:#?}");
     let n_played = lines.iter().filter(|line| line.runs > 0).count();
     assert!(n_played + 2 >= lines.len(), "this machine can make all faults but two at most: {n_played}");

@@ -118,3 +118,31 @@ async fn a_connection_to_postgres_that_the_network_forgot_is_given_up_and_anothe
     proxy.heal_forgetting();
     store.ping().await.expect("nor does one that died while nobody used it");
 }
+
+/// Asked every two milliseconds, by whoever waits for a second: at the head of the queue two milliseconds are left of that,
+/// and to connect takes fifty and more.
+#[tokio::test]
+async fn a_pool_that_lost_its_connections_finds_new_ones_though_more_is_asked_than_it_can_bear() {
+    let fixture = Fixture::new().await;
+    let proxy = Proxy::before(authority(&fixture.database_url)).await;
+    let (url, patience) = (proxy.url(&fixture.database_url).into(), Duration::from_secs(1));
+    let (recycle, statement_timeout) = (patience * 60, patience * 60);
+    let settings = Database { url, max_connections: 1, acquire_timeout: patience, recycle, statement_timeout };
+    let (store, n_answered) = (Store::connect(&settings).await.unwrap(), Arc::new(AtomicU32::new(0)));
+    proxy.lengthen(Duration::from_millis(10));
+    proxy.stall();
+    let (asked, answered) = (store.clone(), Arc::clone(&n_answered));
+    let mut asking = tokio::task::JoinSet::new();
+    asking.spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(2));
+        loop {
+            ticks.tick().await;
+            let (store, n_answered) = (asked.clone(), Arc::clone(&answered));
+            tokio::spawn(async move { n_answered.fetch_add(u32::from(store.ping().await.is_ok()), Ordering::SeqCst) });
+        }
+    });
+    tokio::time::sleep(patience * 2).await; // until the queue is as long as the patience
+    assert_eq!(n_answered.load(Ordering::SeqCst), 0, "the network holds everything up");
+    proxy.heal();
+    eventually("answers", || async { (n_answered.load(Ordering::SeqCst) > 10).then_some(()) }).await;
+}

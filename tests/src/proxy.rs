@@ -5,6 +5,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -28,6 +29,8 @@ enum Line {
 #[derive(Clone, Copy, Debug)]
 struct Network {
     line: Line,
+    /// How long bytes are on their way.
+    way: Duration,
     /// The turn of the last stall.
     stalled: u64,
     /// Connections made before this turn stay silent for ever.
@@ -50,7 +53,7 @@ impl Proxy {
     pub async fn before(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let beginning = Network { line: Line::Open, stalled: 0, forgotten: 0, snipped: 0, turn: 0 };
+        let beginning = Network { line: Line::Open, way: Duration::ZERO, stalled: 0, forgotten: 0, snipped: 0, turn: 0 };
         let network = Arc::new(watch::channel(beginning).0);
         let target = Arc::new(Mutex::new(target));
         let (watched, aimed) = (Arc::clone(&network), Arc::clone(&target));
@@ -87,6 +90,11 @@ impl Proxy {
     /// Lets connections through again; what was held up by a stall is delivered late.
     pub fn heal(&self) {
         self.change(|network| network.line = Line::Open);
+    }
+
+    /// Bytes are on their way for so long from now on, in both directions.
+    pub fn lengthen(&self, way: Duration) {
+        self.change(|network| network.way = way);
     }
 
     /// Holds everything up: no byte passes, no connection ends, new ones are taken and hear nothing.
@@ -148,6 +156,10 @@ async fn pump(
     while let Ok(n_read) = from.read(&mut buffer).await {
         if n_read == 0 || wait_open(&mut network, born).await.is_none() {
             return;
+        }
+        let way = network.borrow().way;
+        if !way.is_zero() {
+            tokio::time::sleep(way).await;
         }
         let is_last = replies && network.borrow().snipped > born;
         let passing = if is_last { n_read / 2 } else { n_read };
