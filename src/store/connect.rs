@@ -135,10 +135,7 @@ impl Store {
     }
 
     /// Asks the pool for something that needs a connection; whoever asks has its turn.
-    pub(super) async fn asked<T>(
-        &self,
-        asked: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
+    pub(super) async fn asked<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         answered(Some(self.pool.options().get_acquire_timeout() + self.answered_within), asked).await
     }
 

@@ -131,10 +131,11 @@ const OLD: Duration = Duration::from_secs(3600);
 #[tokio::main(flavor = "current_thread")]
 async fn drop_old_databases() {
     let mut admin = PgConnection::connect(&Servers::get().database_url).await.unwrap();
-    let names: Vec<String> = sqlx::query_scalar("select datname from pg_database where datname ~ '^(test|template)_[0-9a-f]{32}$'")
-        .fetch_all(&mut admin)
-        .await
-        .unwrap();
+    let names: Vec<String> =
+        sqlx::query_scalar("select datname from pg_database where datname ~ '^(test|template)_[0-9a-f]{32}$'")
+            .fetch_all(&mut admin)
+            .await
+            .unwrap();
     for name in names.into_iter().filter(|name| is_old(name)) {
         // One that somebody uses all the same stays.
         drop(sqlx::query(sqlx::AssertSqlSafe(format!("drop database if exists {name}"))).execute(&mut admin).await);

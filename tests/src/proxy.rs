@@ -53,7 +53,8 @@ impl Proxy {
     pub async fn before(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let beginning = Network { line: Line::Open, way: Duration::ZERO, stalled: 0, forgotten: 0, snipped: 0, turn: 0 };
+        let beginning =
+            Network { line: Line::Open, way: Duration::ZERO, stalled: 0, forgotten: 0, snipped: 0, turn: 0 };
         let network = Arc::new(watch::channel(beginning).0);
         let target = Arc::new(Mutex::new(target));
         let (watched, aimed) = (Arc::clone(&network), Arc::clone(&target));
