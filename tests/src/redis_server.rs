@@ -154,9 +154,9 @@ fn on_path(name: &str) -> Option<PathBuf> {
     Some(Path::new(path.trim()).to_owned()).filter(|path| path.is_file())
 }
 
-/// Below the ports that outgoing connections take, so that it is still free after a kill; a cluster's own
-/// port lies 10,000 above.
-fn free_port() -> u16 {
+/// Below the ports that outgoing connections take, so that it is still free after a kill; the own port of a Redis cluster
+/// lies 10,000 above.
+pub(crate) fn free_port() -> u16 {
     let mut candidates =
         std::iter::repeat_with(|| 20_000 + u16::try_from(uuid::Uuid::now_v7().as_u128() % 12_000).expect("it fits"));
     candidates.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).expect("some port is free")

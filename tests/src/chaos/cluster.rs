@@ -4,7 +4,6 @@
 //! listens on this machine alone; gone when it is dropped, with its data.
 
 use std::{
-    net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -13,7 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use sqlx::{Connection, PgConnection};
 
-use crate::{servers::Servers, wait::eventually};
+use crate::{redis_server::free_port, servers::Servers, wait::eventually};
 
 /// The server.
 pub(super) struct Cluster {
@@ -33,7 +32,7 @@ impl Cluster {
     pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
         let programs = programs().await?;
         let account = account()?;
-        let (data, port) = (folder.join("postgres"), free_port()?);
+        let (data, port) = (folder.join("postgres"), free_port());
         std::fs::create_dir_all(&data)?;
         let mut cluster = Self { programs, data, port, account, child: None, disk: None };
         cluster.own(&cluster.data)?;
@@ -151,11 +150,4 @@ fn account() -> anyhow::Result<Option<(u32, u32)>> {
 fn id(words: &[&str]) -> Option<u32> {
     let answer = Command::new("id").args(words).output().ok()?;
     String::from_utf8(answer.stdout).ok()?.trim().parse().ok()
-}
-
-/// Below the ports that outgoing connections take, so that it is still free after a restart.
-fn free_port() -> anyhow::Result<u16> {
-    let mut candidates =
-        std::iter::repeat_with(|| 20_000 + u16::try_from(uuid::Uuid::now_v7().as_u128() % 12_000).expect("it fits"));
-    candidates.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).context("no free port")
 }
