@@ -22,7 +22,7 @@ pub struct Database {
     pub pool_size: u32,
     /// Connections beyond `pool_size` when all are busy.
     pub pool_overflow: u32,
-    /// How long a caller waits for a connection.
+    /// How long a caller waits for a free connection, and then, where there is none, to make one.
     #[serde(rename = "acquire_timeout_seconds", deserialize_with = "seconds")]
     pub acquire_timeout: Duration,
     /// Age at which a connection is replaced.
@@ -95,7 +95,7 @@ impl Section for Database {
             Variable::new(
                 "acquire_timeout_seconds",
                 Shape::Integer { min: 1, max: 300 },
-                "longest wait for a connection",
+                "longest wait for a free connection, and again to make one",
             ),
             Variable::new(
                 "recycle_seconds",
