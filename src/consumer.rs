@@ -104,7 +104,8 @@ impl<C: Send + Sync + 'static> Consumer<C> {
 
     async fn recover(&self, error: &BrokerError, shutdown: &Shutdown) {
         metrics::role_failed("consumer");
-        if error.kind() == BrokerErrorKind::Unreachable {
+        // A read of several streams, one of which lacks its group, may be answered NOGROUP after it took entries of the others.
+        if matches!(error.kind(), BrokerErrorKind::Unreachable | BrokerErrorKind::NoGroup) {
             self.holding.doubt(Instant::now());
         }
         tracing::warn!(%error, queue = %self.holding.partition.queue, partition = %self.holding.partition.tag, "could not read jobs; trying again");

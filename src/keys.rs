@@ -50,7 +50,7 @@ pub const KEYS: &[Documented] = &[
         "tripsage:{t}:live",
         "zset",
         "worker → last heartbeat, ms of the server's clock",
-        "entries go when the worker leaves or long after it died",
+        "entries go when the worker leaves, or once it is dead and holds nothing",
     ),
     (
         "tripsage:{t}:crashes",
@@ -68,7 +68,7 @@ pub const KEYS: &[Documented] = &[
     (
         "tripsage:{t}:control",
         "hash",
-        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`; what was measured for it: `bytes`, `rate`; `format` of completions",
+        "`seq`, the number of the partition's last completion; what scripts need of the queue's policy: `paused`, `closed`, `max_depth`, `max_bytes`; what was measured for it: `bytes`, `rate`; `format` of completions; `listed`, when the partition's consumers were last listed",
         "stays",
     ),
     (

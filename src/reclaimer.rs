@@ -10,7 +10,7 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    broker::{BrokerError, BrokerErrorKind, Held, MAX_PER_SCRIPT},
+    broker::{BrokerError, BrokerErrorKind, Held, MAX_PER_SCRIPT, Reclaimed},
     executor::{Executor, Origin},
     gate::Gate,
     holding::Holding,
@@ -43,6 +43,7 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut strays_due = Instant::now() + self.lease;
         let mut unfinished = false;
+        let mut idle = Idle::default();
         while unfinished || shutdown.run_until_stopped(self.pause()).await.is_some() {
             let doubtful = self.holding.is_doubtful(Instant::now().into_std(), self.lease);
             if doubtful || Instant::now() >= strays_due {
@@ -56,7 +57,7 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
             // After the strays: what was just handed back is claimed at once.
             unfinished = false;
             if !self.gate.is_closed() {
-                match self.reclaim(&shutdown).await {
+                match self.reclaim(&mut idle, &shutdown).await {
                     Ok(more) => unfinished = more,
                     Err(error) => self.recover(&error).await,
                 }
@@ -77,20 +78,26 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
 
     /// Waits its turn for slots as the consumers do: where all are taken, abandoned jobs would else wait for an idle hour.
     /// Looks up from a crowd that comes in small parts once in a while, true then: there may be strays to hand back.
-    async fn reclaim(&self, shutdown: &Shutdown) -> Result<bool, BrokerError> {
+    async fn reclaim(&self, idle: &mut Idle, shutdown: &Shutdown) -> Result<bool, BrokerError> {
+        let partition = &self.holding.partition;
+        if std::mem::take(&mut idle.must_list) {
+            idle.names = partition.idle_consumers(self.lease).await?;
+        }
         let begun = Instant::now();
         let turn = || shutdown.run_until_stopped(tokio::time::timeout(LOOK, self.slots.some(MAX_PER_SCRIPT)));
         while let Some(Ok(mut slots)) = turn().await {
             let limit = slots.len();
-            let mut claimed = self.holding.partition.reclaim(&self.worker, self.lease, limit).await?;
+            let Reclaimed { entries: mut claimed, must_list } =
+                partition.reclaim(&self.worker, self.lease, limit, &idle.some()).await?;
+            idle.must_list |= must_list;
             // The last to begin is the first to have its turn alone: what kills its worker at once is among them.
             claimed.sort_by_key(|entry| Reverse(entry.id.place()));
             let n_claimed = claimed.len();
             if n_claimed == 0 {
                 return Ok(false);
             }
-            metrics::jobs_reclaimed(&self.holding.partition.queue, n_claimed);
-            tracing::info!(n_jobs = n_claimed, partition = %self.holding.partition.tag, "claimed jobs of workers that died or left");
+            metrics::jobs_reclaimed(&partition.queue, n_claimed);
+            tracing::info!(n_jobs = n_claimed, partition = %partition.tag, "claimed jobs of workers that died or left");
             for entry in claimed {
                 let Some(slot) = slots.split() else {
                     self.executor.accept(&self.holding, entry, slots, Origin::Reclaimed);
@@ -132,5 +139,21 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
         if error.kind() == BrokerErrorKind::NoGroup {
             drop(self.holding.partition.create_groups().await); // the next look says if that failed
         }
+    }
+}
+
+/// Consumers of this partition that may be deleted, should they hold nothing still.
+#[derive(Default)]
+struct Idle {
+    /// The longest idle last.
+    names: Vec<String>,
+    /// Whether it is this worker's turn to list them.
+    must_list: bool,
+}
+
+impl Idle {
+    /// As many as one call of the script takes.
+    fn some(&mut self) -> Vec<String> {
+        self.names.split_off(self.names.len().saturating_sub(MAX_PER_SCRIPT))
     }
 }

@@ -1,25 +1,29 @@
--- Claims the pending entries of consumers whose heart has stopped, and deletes such consumers once they
--- hold nothing. Never touches the entries of a consumer that beats, nor, while memory was too full for hearts to be
--- recorded less than a lease ago, those of any but the consumer that never beats. While the queue is paused nothing is
--- claimed: what dead workers held waits with the rest.
+-- Claims the pending entries of consumers whose lease has expired, and deletes such consumers once they hold nothing.
+-- Never touches the entries of a consumer with a fresh heartbeat, nor, while memory was too full to record heartbeats less
+-- than a lease ago, those of any but the released consumer. While the queue is paused nothing is claimed: what dead workers
+-- held waits with the rest.
+-- XINFO stops a Dragonfly shard for ever when a script calls it. So the consumers that hold something come from the summary
+-- of XPENDING; those that hold nothing come from `live`, and from the caller, which asks with XINFO outside any script.
 -- KEYS    1 high  2 normal  3 low (streams)  4 live (zset)  5 crashes (hash)  6 control (hash)
--- ARGV    1 group  2 consumer that claims  3 the consumer that never beats  4 lease in ms  5 how many at most (1 to 128)
--- Returns {{lane, entry id, {field, value, …}, "<deaths in company> <deaths alone>"}, …}: how often a worker died that held it
---         beside others, and how often one died that ran it alone
+-- ARGV    1 group  2 consumer that claims  3 the released consumer  4 lease in ms  5 how many at most (1 to 128)
+--         6 how often the caller is asked to list the consumers, ms  then names of consumers that may hold nothing (at most 128)
+-- Returns {claimed, list}. Claimed: {{lane, entry id, {field, value, …}, "<deaths in company> <deaths alone>"}, …}: how often
+--         a worker died that held it beside others, and how often one died that ran it alone. List: 1 where the caller is to
+--         list the consumers now and to name them in its next call, else 0
 local unpack = table.unpack or unpack
-if redis.call('HGET', KEYS[6], 'paused') then return {} end
+if redis.call('HGET', KEYS[6], 'paused') then return {{}, 0} end
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-local claimed, left = {}, tonumber(ARGV[5])
+local lease, left, claimed = tonumber(ARGV[4]), tonumber(ARGV[5]), {}
 
 local calm = redis.call('HGET', KEYS[6], 'calm')
-local hearts_count = calm and tonumber(calm) <= now - tonumber(ARGV[4])
+local heartbeats_count = calm and tonumber(calm) <= now - lease
 
-local function beats(consumer)
+local function is_live(consumer)
   if consumer == ARGV[3] then return false end
-  if not hearts_count then return true end
+  if not heartbeats_count then return true end
   local last = redis.call('ZSCORE', KEYS[4], consumer)
-  return last and tonumber(last) >= now - tonumber(ARGV[4])
+  return last and tonumber(last) >= now - lease
 end
 
 -- The field counts a death in company as 1000 and a run alone that has not come to its end as 1. A death in company that
@@ -52,20 +56,44 @@ local function claim(lane, consumer)
   return #ids
 end
 
+-- The lanes in which a consumer still holds something.
+local holds = {{}, {}, {}}
 for lane = 1, 3 do
-  local consumers = redis.call('XINFO', 'CONSUMERS', KEYS[lane], ARGV[1])
+  local consumers = redis.call('XPENDING', KEYS[lane], ARGV[1])[4] or {}
   for i = 1, #consumers do
-    local fields = {}
-    for j = 1, #consumers[i], 2 do fields[consumers[i][j]] = consumers[i][j + 1] end
-    local consumer, n_pending = fields['name'], tonumber(fields['pending'])
-    if consumer ~= ARGV[2] and left > 0 and not beats(consumer) then
-      if n_pending > 0 then n_pending = n_pending - claim(lane, consumer) end
-      if n_pending == 0 and consumer ~= ARGV[3] then
-        redis.call('XGROUP', 'DELCONSUMER', KEYS[lane], ARGV[1], consumer)
-      end
+    local consumer, n_pending = consumers[i][1], tonumber(consumers[i][2])
+    local is_expired = consumer ~= ARGV[2] and not is_live(consumer)
+    if is_expired and left > 0 then n_pending = n_pending - claim(lane, consumer) end
+    if n_pending > 0 then holds[lane][consumer] = true end
+    if n_pending == 0 and consumer ~= ARGV[3] then
+      redis.call('XGROUP', 'DELCONSUMER', KEYS[lane], ARGV[1], consumer)
     end
   end
 end
--- Hearts that stopped long ago are forgotten; their consumers, if any, are still known to the streams.
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%d', now - 100 * tonumber(ARGV[4])))
-return claimed
+
+-- To delete a consumer that a lane does not have changes nothing there.
+local function delete(consumer)
+  if consumer == ARGV[2] or consumer == ARGV[3] or is_live(consumer) then return end
+  local n_held = 0
+  for lane = 1, 3 do
+    if holds[lane][consumer] then
+      n_held = n_held + 1
+    else
+      redis.call('XGROUP', 'DELCONSUMER', KEYS[lane], ARGV[1], consumer)
+    end
+  end
+  if n_held == 0 then redis.call('ZREM', KEYS[4], consumer) end
+end
+
+for i = 7, #ARGV do delete(ARGV[i]) end
+local expired = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('(%d', now - lease), 'LIMIT', 0, 32)
+for i = 1, #expired do delete(expired[i]) end
+
+local listed = tonumber(redis.call('HGET', KEYS[6], 'listed') or 0)
+local list = 0
+if listed <= now - tonumber(ARGV[6]) then
+  -- A memory too full to note the time is no time to look for what is merely in the way.
+  local noted = redis.pcall('HSET', KEYS[6], 'listed', string.format('%d', now))
+  if not (type(noted) == 'table' and noted.err) then list = 1 end
+end
+return {claimed, list}

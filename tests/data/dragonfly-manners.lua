@@ -12,6 +12,10 @@ local redis = (function(redis)
   end
   local function ask(command, ...)
     local words = {...}
+    -- Also under pcall: the server itself stops, there is no error to catch.
+    if not safe[command] and not safe[command .. ' ' .. tostring(words[1])] then
+      error({err = stops .. ' ' .. command})
+    end
     for i = 1, #words do
       if words[i] == 'BLOCK' or (command == 'XCLAIM' and (words[i] == 'IDLE' or words[i] == 'TIME')) then
         return {err = 'ERR not as it is on Redis: ' .. command .. ' ' .. words[i]}

@@ -5,6 +5,7 @@ mod cache;
 mod chaos;
 mod cli;
 mod connections;
+mod consumers;
 mod control;
 mod dead;
 mod delays;

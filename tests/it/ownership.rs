@@ -39,10 +39,13 @@ async fn an_owner_whose_lease_ran_out_settles_nothing() {
     partition.beat("zombie").await.unwrap();
     let taken = partition.take("zombie", 1).await.unwrap().jobs().remove(0);
 
-    assert!(partition.reclaim("heir", Duration::from_secs(60), 1).await.unwrap().is_empty(), "its heart still beats");
+    assert!(
+        partition.reclaim("heir", Duration::from_secs(60), 1, &[]).await.unwrap().entries.is_empty(),
+        "its heart still beats"
+    );
     let claimed = eventually("the lease to run out", || async {
         partition.beat("heir").await.unwrap();
-        partition.reclaim("heir", LEASE, 1).await.unwrap().into_iter().next()
+        partition.reclaim("heir", LEASE, 1, &[]).await.unwrap().entries.into_iter().next()
     })
     .await;
     assert_eq!(claimed.id, taken.id);

@@ -249,7 +249,7 @@ impl Corner {
 
     /// All that nobody holds whose heart beats, and nothing else.
     async fn reclaim(&mut self, by: &str) {
-        let claimed = self.partition.reclaim(by, HOUR, ALL).await.unwrap();
+        let claimed = self.partition.reclaim(by, HOUR, ALL, &[]).await.unwrap().entries;
         let mut wanted: BTreeMap<JobId, Deaths> = BTreeMap::new();
         for (name, id) in &self.seen.entries {
             let Some(Place::Pending(_, owner)) = self.reference.jobs.get(id) else { continue };

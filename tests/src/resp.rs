@@ -19,6 +19,24 @@ impl Resp {
         Ok(Self { stream: BufStream::new(TcpStream::connect(("127.0.0.1", port)).await?) })
     }
 
+    /// Connects to the server of an address, as the user whose password it carries.
+    ///
+    /// # Errors
+    /// When nothing listens there.
+    ///
+    /// # Panics
+    /// When the address is none, or the server refuses the password.
+    pub async fn open(url: &str) -> std::io::Result<Self> {
+        let url: url::Url = url.parse().unwrap();
+        let at = (url.host_str().unwrap(), url.port().unwrap_or(6379));
+        let mut opened = Self { stream: BufStream::new(TcpStream::connect(at).await?) };
+        if let Some(password) = url.password() {
+            let user = if url.username().is_empty() { "default" } else { url.username() };
+            assert_eq!(opened.ask(&["AUTH", user, password]).await?, "OK");
+        }
+        Ok(opened)
+    }
+
     /// Sends a command; gives its reply's text (`-…` for an error), or the first line of a longer reply.
     ///
     /// # Errors

@@ -71,6 +71,31 @@ async fn scripts_take_dragonflys_answers() {
     suites_pass_on(manners.url()).await;
 }
 
+/// The proxy is as strict as the server: a script that passes through it stops no Dragonfly.
+#[tokio::test]
+async fn a_script_that_calls_what_is_not_safe_gets_no_answer_and_nobody_else_does_from_then_on() {
+    let server = RedisServer::start(&[]).await;
+    let manners = Manners::before(server.port()).await;
+    let (mut caller, mut other) =
+        (Resp::connect(manners.port()).await.unwrap(), Resp::connect(manners.port()).await.unwrap());
+    let safe = caller.ask(&["SCRIPT", "LOAD", "return redis.call('XLEN', KEYS[1])"]).await.unwrap();
+    assert_eq!(caller.ask(&["EVALSHA", &safe, "1", "k"]).await.unwrap(), "0");
+    assert_eq!(other.ask(&["PING"]).await.unwrap(), "PONG");
+
+    let script = "return redis.pcall('XINFO', 'CONSUMERS', KEYS[1], 'g')";
+    let digest = caller.ask(&["SCRIPT", "LOAD", script]).await.unwrap();
+    assert!(is_silent(caller.ask(&["EVALSHA", &digest, "1", "k"])).await);
+    assert!(is_silent(other.ask(&["PING"])).await, "a connection of before");
+    let mut later = Resp::connect(manners.port()).await.unwrap();
+    assert!(is_silent(later.ask(&["PING"])).await, "a new connection");
+    assert_eq!(server.connect().await.ask(&["PING"]).await.unwrap(), "PONG", "the server behind it is well");
+}
+
+/// Whether a question gets no answer in a time in which it would get one many times over, and nobody hangs up.
+async fn is_silent(question: impl Future<Output = std::io::Result<String>>) -> bool {
+    tokio::time::timeout(Duration::from_millis(500), question).await.is_err()
+}
+
 #[tokio::test]
 #[allow(clippy::print_stdout, reason = "says that it tested nothing")]
 async fn the_suites_pass_on_a_real_dragonfly() {

@@ -48,6 +48,9 @@ impl Dragonfly {
             return published.then_some(()).ok_or(format!("a command that is not written out: {shown}"));
         };
         let words: Vec<&str> = arguments.iter().filter_map(|argument| quoted(argument)).collect();
+        if !self.is_safe_in_scripts(name, words.get(1).copied()) {
+            return Err(format!("a script that calls it may stop the server: {shown}"));
+        }
         let syntaxes = self.syntaxes.get(name).filter(|_| self.commands.contains(name));
         let syntaxes = syntaxes.ok_or(format!("not among Dragonfly's commands that we use: {shown}"))?;
         if ["IDLE", "TIME", "RETRYCOUNT", "FORCE"].iter().any(|word| name == "XCLAIM" && words.contains(word))
@@ -118,7 +121,7 @@ fn key_place(name: &str, arguments: &[String], syntaxes: &[Syntax]) -> Option<us
     let streams = arguments.iter().position(|argument| quoted(argument) == Some("STREAMS"));
     match name {
         "XREADGROUP" => streams.map(|place| place + 1),
-        "XGROUP" | "XINFO" => Some(2),
+        "XGROUP" => Some(2),
         _ => syntaxes.iter().any(Syntax::has_keys).then_some(1),
     }
 }
@@ -199,7 +202,10 @@ mod tests {
             "redis.call(ARGV[2], 'c')",
             "redis.call('GET', 'tripsage:x')",
             "redis.call('HGET', ARGV[2], 'f')",
-            "redis.call('XINFO', 'CONSUMERS', ARGV[1], 'g')",
+            "redis.call('XINFO', 'CONSUMERS', KEYS[1], 'g')",
+            "redis.call('XGROUP', 'SETID', KEYS[1], 'g', '$')",
+            "redis.call('XGROUP', 'DELCONSUMER', ARGV[1], 'g', 'c')",
+            "redis.call('INFO')",
             "redis.call('XCLAIM', KEYS[1], 'g', 'c', 0, '1-1', 'IDLE', 5)",
             "redis.call('XREADGROUP', 'GROUP', 'g', 'c', 'BLOCK', 5, 'STREAMS', KEYS[1], '>')",
             "redis.call('XPENDING', KEYS[1], 'g', '-', '+', 5, 'c')",

@@ -1,8 +1,8 @@
 //! Whether what we send to a server is something that Dragonfly has.
 //!
 //! Promise: knows Dragonfly's commands and those of their options that we may use (`tests/data`), and holds
-//! every command of a MONITOR log against them; holds every key that a script touches against the keys that its
-//! call declared. Never guesses: what is not in the data is a violation.
+//! every command of a MONITOR log against them; holds what a script calls against the commands that are safe inside one, and
+//! every key that it touches against the keys that its call declared. Never guesses: what is not in the data is a violation.
 
 mod lua;
 mod monitor;
@@ -15,6 +15,8 @@ use self::{monitor::Ran, syntax::Syntax};
 /// What Dragonfly has, and what of it we use.
 pub struct Dragonfly {
     commands: BTreeSet<String>,
+    /// What a script may call without stopping the server: names, with a subcommand after a space.
+    safe_in_scripts: BTreeSet<String>,
     syntaxes: HashMap<String, Vec<Syntax>>,
 }
 
@@ -22,12 +24,13 @@ impl Default for Dragonfly {
     /// From the data files.
     fn default() -> Self {
         let commands = lines(include_str!("../../data/dragonfly-commands.txt")).map(str::to_owned).collect();
+        let safe = lines(include_str!("../../data/dragonfly-script-commands.txt")).map(str::to_owned).collect();
         let mut syntaxes: HashMap<String, Vec<Syntax>> = HashMap::new();
         for line in lines(include_str!("../../data/dragonfly-options.txt")) {
             let name = line.split(' ').next().expect("a line is not empty");
             syntaxes.entry(name.to_owned()).or_default().push(Syntax::parse(line));
         }
-        Self { commands, syntaxes }
+        Self { commands, safe_in_scripts: safe, syntaxes }
     }
 }
 
@@ -65,6 +68,18 @@ impl Dragonfly {
         named.filter(|name| !self.allows(&name.split('|').collect::<Vec<_>>())).map(str::to_owned).collect()
     }
 
+    /// The names of the commands that scripts may call.
+    pub fn safe_in_scripts(&self) -> impl Iterator<Item = &str> {
+        self.safe_in_scripts.iter().map(String::as_str)
+    }
+
+    /// Whether a script may call this command, given its first two words.
+    fn is_safe_in_scripts(&self, command: &str, subcommand: Option<&str>) -> bool {
+        let name = command.to_uppercase();
+        let with_subcommand = subcommand.map(|word| format!("{name} {}", word.to_uppercase()));
+        self.safe_in_scripts.contains(&name) || with_subcommand.is_some_and(|name| self.safe_in_scripts.contains(&name))
+    }
+
     fn allows(&self, words: &[&str]) -> bool {
         let name = words[0].to_uppercase();
         let syntaxes = self.syntaxes.get(&name).map(Vec::as_slice).unwrap_or_default();
@@ -76,6 +91,9 @@ impl Dragonfly {
         let name = ran.command[0].to_uppercase();
         if !self.commands.contains(&name) {
             return Err("Dragonfly has no such command".to_owned());
+        }
+        if ran.in_script && !self.is_safe_in_scripts(&name, ran.command.get(1).map(String::as_str)) {
+            return Err("a script that calls it may stop the server".to_owned());
         }
         if ran.in_script && ran.command.iter().any(|word| word == "BLOCK") && name.starts_with("XREAD") {
             return Err("BLOCK does not wait in a script".to_owned());
@@ -141,6 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn what_scripts_may_call_is_among_what_clients_may_send() {
+        let dragonfly = Dragonfly::default();
+        let unknown: Vec<&str> = dragonfly
+            .safe_in_scripts()
+            .filter(|command| !dragonfly.allows(&command.split(' ').collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(unknown, Vec::<&str>::new());
+        for unsafe_command in ["XINFO", "XGROUP", "WAIT", "INFO", "SCRIPT", "CLIENT", "SUBSCRIBE", "EVALSHA"] {
+            assert!(!dragonfly.is_safe_in_scripts(unsafe_command, None), "{unsafe_command}");
+        }
+    }
+
+    #[test]
     fn what_dragonfly_has_passes() {
         let passing = [
             "SET p:{a}:x v NX PX 5",
@@ -148,6 +179,8 @@ mod tests {
             "lua TIME",
             "lua XADD p:{a}:y MINID ~ 17 * batch b",
             "lua XCLAIM p:{a}:x g c 0 1-1 2-1 JUSTID",
+            "lua xgroup delconsumer p:{a}:x g c",
+            "XINFO CONSUMERS p:{a}:x g",
             "XREADGROUP GROUP g c COUNT 1 BLOCK 2000 STREAMS p:{a}:x p:{a}:y > >",
             "xpending p:{a}:x g IDLE 5 - + 128 c",
         ];
@@ -184,6 +217,8 @@ mod tests {
             &["EVALSHA d 1 p:{a}:x", "GET p:{a}:y", "lua GET p:{a}:x"],
             &["lua GET p:{a}:x"],
             &["EVALSHA d 1 p:{a}:x", "lua XREADGROUP GROUP g c BLOCK 5 STREAMS p:{a}:x >"],
+            &["EVALSHA d 1 p:{a}:x", "lua XINFO CONSUMERS p:{a}:x g"],
+            &["EVALSHA d 1 p:{a}:x", "lua INFO"],
         ] {
             assert_eq!(violations(commands).len(), 1, "{commands:?}");
         }
