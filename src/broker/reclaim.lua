@@ -56,6 +56,12 @@ local function claim(lane, consumer)
   return #ids
 end
 
+-- While memory is full, Dragonfly refuses every XGROUP, also this one that frees memory: then it is tried again later.
+local function delete(lane, consumer)
+  local deleted = redis.pcall('XGROUP', 'DELCONSUMER', KEYS[lane], ARGV[1], consumer)
+  return not (type(deleted) == 'table' and deleted.err)
+end
+
 -- The lanes in which a consumer still holds something.
 local holds = {{}, {}, {}}
 for lane = 1, 3 do
@@ -65,29 +71,23 @@ for lane = 1, 3 do
     local is_expired = consumer ~= ARGV[2] and not is_live(consumer)
     if is_expired and left > 0 then n_pending = n_pending - claim(lane, consumer) end
     if n_pending > 0 then holds[lane][consumer] = true end
-    if n_pending == 0 and consumer ~= ARGV[3] then
-      redis.call('XGROUP', 'DELCONSUMER', KEYS[lane], ARGV[1], consumer)
-    end
+    if n_pending == 0 and consumer ~= ARGV[3] then delete(lane, consumer) end
   end
 end
 
 -- To delete a consumer that a lane does not have changes nothing there.
-local function delete(consumer)
+local function delete_idle(consumer)
   if consumer == ARGV[2] or consumer == ARGV[3] or is_live(consumer) then return end
-  local n_held = 0
+  local is_gone = true
   for lane = 1, 3 do
-    if holds[lane][consumer] then
-      n_held = n_held + 1
-    else
-      redis.call('XGROUP', 'DELCONSUMER', KEYS[lane], ARGV[1], consumer)
-    end
+    is_gone = not holds[lane][consumer] and delete(lane, consumer) and is_gone
   end
-  if n_held == 0 then redis.call('ZREM', KEYS[4], consumer) end
+  if is_gone then redis.call('ZREM', KEYS[4], consumer) end
 end
 
-for i = 7, #ARGV do delete(ARGV[i]) end
+for i = 7, #ARGV do delete_idle(ARGV[i]) end
 local expired = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('(%d', now - lease), 'LIMIT', 0, 32)
-for i = 1, #expired do delete(expired[i]) end
+for i = 1, #expired do delete_idle(expired[i]) end
 
 local listed = tonumber(redis.call('HGET', KEYS[6], 'listed') or 0)
 local list = 0

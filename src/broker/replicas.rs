@@ -12,6 +12,9 @@ use super::{
 /// One command waits no longer than this at the server: well under the command time limit.
 const SLICE: Duration = Duration::from_secs(2);
 
+/// The least time from one question to the next: a Dragonfly without replicas answers at once.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Writes over one connection, from now on.
 pub struct Writes<'a> {
     connection: &'a Connection,
@@ -36,7 +39,8 @@ impl<'a> Writes<'a> {
     pub async fn replicated(&self, wanted: u32, within: Duration) -> Result<u32, BrokerError> {
         let deadline = Instant::now() + within;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now()).min(SLICE);
+            let asked = Instant::now();
+            let left = deadline.saturating_duration_since(asked).min(SLICE);
             // 0 would mean for ever.
             let args = [wanted.to_string(), left.as_millis().max(1).to_string()].map(text).to_vec();
             let waited = self.connection.call("WAIT", args).await?;
@@ -46,6 +50,7 @@ impl<'a> Writes<'a> {
                 let same = number(self.connection).await? == self.number;
                 return Ok(if same { reached } else { 0 });
             }
+            tokio::time::sleep_until(deadline.min(asked + PAUSE)).await;
         }
     }
 }

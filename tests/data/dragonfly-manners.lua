@@ -3,6 +3,11 @@ local table = setmetatable({unpack = unpack, getn = false}, {__index = table})
 local unpack, loadstring, setfenv, getfenv = nil, nil, nil, nil
 local redis = (function(redis)
   local real = {call = redis.call, pcall = redis.pcall}
+  -- What is refused while memory is full; XGROUP in all its forms.
+  local adds = {HINCRBY = true, HSET = true, HSETNX = true, PSETEX = true, SET = true, XADD = true, XGROUP = true, ZADD = true}
+  -- A write that changes nothing tells whether it is.
+  local probe = real.pcall('SETRANGE', 'probe', 0, '')
+  local is_full = type(probe) == 'table' and probe.err ~= nil
   local function known(key, group, consumer)
     local consumers = real.pcall('XINFO', 'CONSUMERS', key, group)
     for i = 1, consumers.err and 0 or #consumers do
@@ -26,6 +31,8 @@ local redis = (function(redis)
       local whole = words[3] == 'IDLE' and 7 or 5
       if #words > whole and not known(words[1], words[2], words[#words]) then words[#words] = nil end
     end
+    -- Also after the script has written: Redis lets a script go on that has begun to write.
+    if is_full and adds[command] then return {err = '-ERR Out of memory'} end
     local reply = real.pcall(command, table.unpack(words))
     if type(reply) == 'table' and reply.err then
       if command == 'XCLAIM' and string.find(reply.err, 'NOGROUP', 1, true) then return {} end

@@ -9,7 +9,7 @@ use engine::{
     keys::GROUP,
     partition::tags,
 };
-use harness::{Fixture, eventually, resp::Resp};
+use harness::{Fixture, Manners, RedisServer, eventually, resp::Resp};
 
 const TOYS: QueueName = QueueName::from_static("toys");
 /// Long enough that a test on a busy machine beats in time.
@@ -23,7 +23,10 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let fixture = Fixture::new().await;
+        Self::of(Fixture::new().await).await
+    }
+
+    async fn of(fixture: Fixture) -> Self {
         let tag = tags(&TOYS, 1, 1).remove(0);
         register(fixture.client.connection(), &fixture.keys, &TOYS, &tags(&TOYS, 1, 1)).await.unwrap();
         let partition = Partition::open(&fixture.address, &fixture.keys, TOYS, tag).await.unwrap();
@@ -107,6 +110,31 @@ async fn a_consumer_is_deleted_only_after_all_that_it_held_was_claimed() {
     }
     stage.reclaim_until_only(&[]).await;
     assert_eq!(stage.partition.strays("heir", Duration::ZERO).await.unwrap().len(), 3, "the heir holds them");
+    stage.partition.close().await;
+}
+
+/// Dragonfly refuses every XGROUP then.
+#[tokio::test]
+async fn while_memory_is_full_a_dead_workers_entries_are_claimed_and_its_consumer_goes_later() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
+    let manners = Manners::before(server.port()).await;
+    let stage = Stage::of(Fixture::on(manners.url()).await).await;
+    stage.submit().await;
+    stage.partition.beat("dead").await.unwrap();
+    assert_eq!(stage.partition.take("dead", 1).await.unwrap().jobs().len(), 1);
+    let beaten_ms = stage.partition.beat("heir").await.unwrap();
+    eventually("the lease to expire", || async {
+        let now_ms = stage.fixture.client.connection().now_ms().await.unwrap();
+        (now_ms > beaten_ms + 2_500).then_some(())
+    })
+    .await;
+    let mut plain = server.connect().await;
+    assert_eq!(plain.ask(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap(), "OK");
+    let claimed = stage.partition.reclaim("heir", LEASE, 128, &[]).await.unwrap();
+    assert_eq!(claimed.entries.len(), 1);
+    assert_eq!(stage.idle().await, ["dead"]);
+    assert_eq!(plain.ask(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap(), "OK");
+    stage.reclaim_until_only(&[]).await;
     stage.partition.close().await;
 }
 

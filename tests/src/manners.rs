@@ -2,7 +2,7 @@
 //!
 //! Promise: every script that is loaded through it runs with `tests/data/dragonfly-manners.lua` before it: integers
 //! from TIME, numbers from ZSCORE, XPENDING that ignores the filter by an unknown consumer, errors that begin
-//! otherwise, nothing that Lua 5.4 lacks. Once a script calls a command that is not safe inside scripts, no connection gets an
+//! otherwise, nothing that Lua 5.4 lacks. WAIT answers at once. Once a script calls a command that is not safe inside scripts, no connection gets an
 //! answer any more, as on the real server. Everything else passes as it is.
 
 use std::sync::Arc;
@@ -113,6 +113,10 @@ async fn forward(client: &mut OwnedReadHalf, mut server: OwnedWriteHalf) -> std:
         let is_script = command.len() == 3 && command[0] == b"SCRIPT" && command[1].eq_ignore_ascii_case(b"LOAD");
         if is_script {
             command[2] = [prelude.as_bytes(), &command[2]].concat();
+        }
+        // Without replicas WAIT does not wait. With some it may say too few here where the real one would have waited.
+        if command.len() == 3 && command[0] == b"WAIT" {
+            command[1] = b"0".to_vec();
         }
         server.write_all(&encode(command.iter().map(Vec::as_slice))).await?;
     }

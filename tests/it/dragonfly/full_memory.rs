@@ -12,7 +12,7 @@ use engine::{
     registry::Registry,
     retry::RetryPolicy,
 };
-use harness::{Fixture, RedisServer, RunningWorker, WorkerOptions, eventually};
+use harness::{Fixture, Manners, RedisServer, RunningWorker, WorkerOptions, eventually};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};
@@ -92,7 +92,19 @@ async fn n_runs(gates: &Gates) -> Vec<u32> {
 #[tokio::test]
 async fn a_full_memory_refuses_producers_and_loses_nothing() {
     let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
-    let fixture = Fixture::on(&server.url()).await;
+    nothing_is_lost(&server, &server.url()).await;
+}
+
+#[tokio::test]
+async fn a_full_memory_loses_nothing_where_it_refuses_to_delete_consumers_too() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
+    let manners = Manners::before(server.port()).await;
+    nothing_is_lost(&server, manners.url()).await;
+}
+
+/// Fills the server, which is reached at `url`, and gives it room again.
+async fn nothing_is_lost(server: &RedisServer, url: &str) {
+    let fixture = Fixture::on(url).await;
     let gates = Gates { runs: Mutex::default(), failing: Semaphore::new(0), succeeding: Semaphore::new(0) };
     let gates = Arc::new(gates);
     let first = started(&fixture, &gates).await;
@@ -102,7 +114,7 @@ async fn a_full_memory_refuses_producers_and_loses_nothing() {
     }
     eventually("all of them running", async || (n_runs(&gates).await.len() == 3 * N_EACH).then_some(())).await;
 
-    allow(&server, "1").await;
+    allow(server, "1").await;
     let refused = fixture.client.submit(heavy(Fate::Succeeds)).await.unwrap_err();
     let SubmitError::Refused(reason) = refused else { panic!("{refused}") };
     assert_eq!(reason.kind(), BrokerErrorKind::OutOfMemory);
@@ -129,7 +141,7 @@ async fn a_full_memory_refuses_producers_and_loses_nothing() {
             completions.next().await.unwrap().completions.iter().filter(|told| told.status == Status::Done).count();
     }
 
-    allow(&server, "0").await;
+    allow(server, "0").await;
     assert_eq!(fixture.until_idle(&HEAVY).await, N_EACH as u64, "dead letters are there now");
     assert_eq!(fixture.number("select count(*) from job_results").await, 2 * N_EACH as i64);
     assert_eq!(fixture.number("select count(*) from dead_jobs").await, N_EACH as i64);

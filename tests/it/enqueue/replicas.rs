@@ -9,7 +9,7 @@ use engine::{
     partition::tags,
     policy::{Durability, Policy},
 };
-use harness::{Fixture, RedisServer};
+use harness::{Fixture, Manners, RedisServer};
 
 use super::{Corner, HOUR, TOYS, job, job_with};
 
@@ -54,4 +54,19 @@ async fn an_operator_decides_it_for_one_queue() {
     corner.fixture.client = client;
     let refused = corner.submit(job()).await.unwrap_err();
     assert!(matches!(refused, SubmitError::NotReplicated { wanted: 1, got: 0 }), "{refused}");
+}
+
+/// Dragonfly answers WAIT at once where it has no replica.
+#[tokio::test]
+async fn a_server_that_does_not_wait_is_not_asked_without_a_pause() {
+    let server = RedisServer::start(&[]).await;
+    let manners = Manners::before(server.port()).await;
+    let mut corner = Corner::of(Fixture::on(manners.url()).await).await;
+    replicated(&mut corner, Duration::from_millis(500)).await;
+    let refused = corner.submit(job()).await.unwrap_err();
+    assert!(matches!(refused, SubmitError::NotReplicated { wanted: 1, got: 0 }), "{refused}");
+    let stats = server.connect().await.ask(&["INFO", "commandstats"]).await.unwrap();
+    let n_asked =
+        stats.split("cmdstat_wait:calls=").nth(1).and_then(|rest| rest.split(',').next()?.parse::<u32>().ok());
+    assert!(n_asked.is_some_and(|n_asked| (2..=11).contains(&n_asked)), "asked {n_asked:?} times in half a second");
 }
