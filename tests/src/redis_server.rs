@@ -48,10 +48,9 @@ impl RedisServer {
         server
     }
 
-    /// Starts a real Dragonfly, as the service runs it, when there is one on PATH.
-    pub async fn dragonfly() -> Option<Self> {
-        let options = ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename="];
-        let all = options.into_iter().chain(["--version_check=false"]).map(str::to_owned).collect();
+    /// Starts a real Dragonfly with these options, when there is one on PATH.
+    pub async fn dragonfly(options: &[&str]) -> Option<Self> {
+        let all = options.iter().chain(&["--version_check=false"]).map(|&option| option.to_owned()).collect();
         Some(Self::launch(on_path("dragonfly")?, all).await)
     }
 

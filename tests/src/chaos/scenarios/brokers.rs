@@ -76,9 +76,13 @@ pub(in super::super) async fn full(stage: &mut Stage) -> anyhow::Result<Ending> 
     stage.fleet.start(2).await?;
     let mut connection = stage.broker.connect().await;
     let info = connection.ask(&["INFO", "memory"]).await?;
-    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse::<u64>().ok());
-    let limit = used.unwrap_or_default() + ROOM;
-    connection.ask(&["CONFIG", "SET", "maxmemory", &limit.to_string()]).await?;
+    let bytes = |field: &str| info.lines().find_map(|line| line.strip_prefix(field)?.trim().parse::<u64>().ok());
+    let used = bytes("used_memory:").context("used_memory in INFO")?;
+    // Dragonfly holds its limit against the memory of the whole process too, of which an empty one has much.
+    let is_dragonfly = connection.ask(&["INFO", "server"]).await?.contains("dragonfly_version");
+    let taken = if is_dragonfly { used.max(bytes("used_memory_rss:").unwrap_or_default()) } else { used };
+    let limited = connection.ask(&["CONFIG", "SET", "maxmemory", &(taken + ROOM).to_string()]).await?;
+    ensure!(limited == "OK", "CONFIG SET maxmemory: {limited}");
     let ballast = "x".repeat(20_000);
     let job = Effect { sleep_ms: 1_000, ballast, ..Effect::default() };
     let load = stage.load_of(200, Box::new(move |_| Submission::job(&job).unwrap()));
