@@ -20,9 +20,7 @@ pub enum ServerUrlError {
     #[error("{0}")]
     Syntax(#[from] url::ParseError),
     /// The text is a URL, but its password ends early: what follows would be taken for host, path or query.
-    #[error(
-        "it has an @ after its path, query or fragment begins: a password in it must be percent-encoded: @ is %40, / is %2F, : is %3A, # is %23, ? is %3F"
-    )]
+    #[error("its path, query or fragment has an @, as when a password holds a / ? or # that is not percent-encoded")]
     Ambiguous,
 }
 
