@@ -108,7 +108,8 @@ fn list(value: &ValueKind) -> Option<ValueKind> {
 }
 
 /// Most URLs that cannot be read have a password that was not encoded.
-const PASSWORD_HINT: &str = "; in a password @ is written %40, / is %2F, : is %3A, # is %23, ? is %3F, or give the password by its own setting";
+const PASSWORD_HINT: &str =
+    "; in a password @ is written %40, / is %2F, : is %3A, # is %23, ? is %3F, or give the password by its own setting";
 
 fn address(value: &ValueKind, schemes: &[&str]) -> Result<ValueKind, String> {
     let ValueKind::String(text) = value else {

@@ -161,15 +161,13 @@ mod tests {
 
     #[test]
     fn a_password_that_cuts_the_url_short_is_refused_and_no_part_of_it_is_shown() {
-        for password in
-            ["12/word", "12#word", "12?word", "/word", "wo@rd/pass", "wo@rd#pass", "wo@rd?pass", "wo:rd@pass/x"]
-        {
+        for password in ["12/zqz", "12#zqz", "12?zqz", "/zqz", "zq@zq/zq", "zq@zq#zq", "zq@zq?zq", "zq:zq@zq/zq"] {
             for url in [format!("postgres://ada:{password}@db:5432/trips"), format!("redis://:{password}@df:6379/0")] {
                 let told = ServerUrl::parse(&url).unwrap_err().to_string();
-                assert!(!told.contains("rd") && !told.contains("12"), "{url}: {told}");
+                assert!(!told.contains("zq") && !told.contains("12"), "{url}: {told}");
             }
         }
-        for password in ["wo@rd", "wo:rd", "wo%2Frd", "wo%23rd"] {
+        for password in ["zq@zq", "zq:zq", "zq%2Fzq", "zq%23zq"] {
             let url = ServerUrl::parse(&format!("postgres://ada:{password}@db:5432/trips")).unwrap();
             assert_eq!(url.to_string(), "postgres://ada:***@db:5432/trips", "{password}");
         }

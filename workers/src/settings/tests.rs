@@ -257,7 +257,7 @@ fn no_secret_is_ever_shown() {
     }
     assert!(pairs.len() >= 12);
     for (name, value) in [
-        ("TRIPSAGE_DB_URL", "postgres://ada:hunter2@db/trips?sslpassword=hunter2"),
+        ("TRIPSAGE_DB_URL", "postgres://ada:s3cr3t-hunter2@db/trips?sslpassword=hunter2"),
         ("TRIPSAGE_DRAGONFLY_URL", "redis://df:6379/0"),
         ("TRIPSAGE_EXTERNAL_OPENAI_BASE_URL", "https://ada:hunter2@proxy/v1"),
         ("TRIPSAGE_EXTERNAL_GOOGLE_CLIENT_ID", "id"),
