@@ -17,9 +17,13 @@ RUN mkdir -p src workers/src tests/src tests/it benches/src \
     && touch src/lib.rs workers/src/lib.rs tests/src/lib.rs \
     && for main in workers/src/main.rs tests/it/main.rs benches/src/throughput.rs; do echo 'fn main() {}' > "$main"; done \
     && cargo build --profile dist --locked -p tripsage-workers --bin tripsage \
-    && rm -rf src workers/src tests benches/src
+    && rm -rf src workers/src
 
-COPY . .
+# What the binary is made of, and nothing else: a change elsewhere rebuilds nothing. The placeholders of tests and
+# benches stay, for they are members of the workspace.
+COPY src src
+COPY workers workers
+COPY migrations migrations
 # Newer than the placeholders, whatever time the files carry.
 RUN find src workers/src -name '*.rs' -exec touch {} + \
     && cargo build --profile dist --locked -p tripsage-workers --bin tripsage \

@@ -8,9 +8,7 @@ RELEASE := $(TARGET_DIR)/release/tripsage
 MODEL_DIR := $(CURDIR)/.dev/models/wordllama-256
 # The embedding model that needs no key and no network at run time; what the environment says comes first.
 EMBEDDER := TRIPSAGE_MEM0_EMBEDDER=$${TRIPSAGE_MEM0_EMBEDDER:-local} \
-	TRIPSAGE_MEM0_LOCAL_MODEL_PATH=$${TRIPSAGE_MEM0_LOCAL_MODEL_PATH:-$(MODEL_DIR)} \
-	TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS=$${TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS:-256} \
-	TRIPSAGE_DB_VECTOR_DIMENSIONS=$${TRIPSAGE_DB_VECTOR_DIMENSIONS:-256}
+	TRIPSAGE_MEM0_LOCAL_MODEL_PATH=$${TRIPSAGE_MEM0_LOCAL_MODEL_PATH:-$(MODEL_DIR)}
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status test chaos lint bench fmt docs clients model release clean

@@ -80,6 +80,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 pub(crate) fn database(url: &str) -> Database {
     Database {
         url: url.to_owned().into(),
+        password: None,
         max_connections: 8,
         acquire_timeout: Duration::from_secs(10),
         recycle: Duration::from_secs(1_800),

@@ -7,6 +7,7 @@ network) is reported and the next choice is tried. Never: builds or starts the s
 import functools
 import os
 import shutil
+from urllib.parse import quote
 
 from machine import ROOT, Trouble, checked, output, say, short_name
 
@@ -46,7 +47,7 @@ def bring_up(state, service, variable):
     if not address:
         return None
     port = address.rpartition(":")[2]
-    url = f"redis://127.0.0.1:{port}/0" if service == "dragonfly" else f"postgres://tripsage:{password}@127.0.0.1:{port}/tripsage"
+    url = f"redis://127.0.0.1:{port}/0" if service == "dragonfly" else f"postgres://tripsage:{quote(password, safe='')}@127.0.0.1:{port}/tripsage"
     image = output(command(state.folder, "images", "-q", service)) or "image"
     record = {"compose": service, "env": variable, "url": url, "choice": f"{service} container {image[:12]}", "why": "Docker answers"}
     state.put(service, record)

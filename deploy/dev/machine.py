@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEFAULT_DIR = ROOT / ".dev"
@@ -85,6 +86,21 @@ def free_port():
             except OSError:
                 continue
     raise Trouble("no free port between 20000 and 32000: see what listens there with `ss -ltnp`")
+
+
+def server_parts(variable, url):
+    """The parts of a server's URL. The error shows none of the text: what looks like a port may be a part of a password."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # read here: a port that is no number is noticed only then
+    except ValueError:
+        parts = None
+    if parts is None or "@" in parts.path + parts.query + parts.fragment:
+        raise Trouble(
+            f"{variable} is not a server's URL; a password in it must be percent-encoded: "
+            "@ is %40, / is %2F, : is %3A, # is %23, ? is %3F"
+        )
+    return parts
 
 
 def tail(path, lines=12):

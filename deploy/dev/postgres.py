@@ -12,12 +12,23 @@ import socket
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import compose
 import pgvector
 import processes
-from machine import Trouble, checked, dotted, free_port, output, say, short_name, tail, unprivileged_account, version_of
+from machine import (
+    Trouble,
+    checked,
+    dotted,
+    free_port,
+    output,
+    say,
+    server_parts,
+    short_name,
+    tail,
+    unprivileged_account,
+    version_of,
+)
 
 VARIABLE = "TRIPSAGE_DB_URL"
 ROLE = DATABASE = "tripsage"
@@ -70,7 +81,7 @@ def bring_up(state, environment):
 
 def from_environment(url):
     """Checks that something listens there; whether it is good enough is for the service to say, which logs in."""
-    parts = urlsplit(url)
+    parts = server_parts(VARIABLE, url)
     if parts.scheme not in ("postgres", "postgresql"):
         raise Trouble(f"{VARIABLE} begins with `{parts.scheme}:`, expected postgres://user:password@host:port/database")
     if parts.hostname:

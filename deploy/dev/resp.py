@@ -5,16 +5,16 @@ Promise: an address that cannot be used is refused with a reason. Never: a clien
 
 import socket
 import ssl
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from machine import Trouble
+from machine import Trouble, server_parts
 
 
 class Connection:
     """One connection to a server of the Redis family, by address."""
 
     def __init__(self, url, timeout=3):
-        parts = urlsplit(url)
+        parts = server_parts("the URL of the Dragonfly-protocol server", url)
         if parts.scheme not in ("redis", "rediss"):
             raise Trouble(f"the address begins with `{parts.scheme}:`, expected redis://host:port or rediss://host:port")
         host, port = parts.hostname or "localhost", parts.port or 6379

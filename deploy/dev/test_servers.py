@@ -54,6 +54,21 @@ class Versions(unittest.TestCase):
             self.assertEqual(pgvector.good_enough(offered), good, offered)
 
 
+class Addresses(unittest.TestCase):
+    def test_a_url_whose_password_cuts_it_short_is_refused_without_showing_any_of_it(self):
+        for password in ("wo/rd", "wo#rd", "12/word", "12#word", "wo@rd/x", "12?word"):
+            url = f"postgres://ada:{password}@db:5432/trips"
+            with self.assertRaises(machine.Trouble) as refused:
+                postgres.from_environment(url)
+            told = str(refused.exception)
+            self.assertTrue("TRIPSAGE_DB_URL" in told and "percent-encoded" in told, told)
+            self.assertFalse("wo" in told.replace("password", "") or "12" in told, told)
+
+    def test_an_encoded_password_is_taken_as_it_is_meant(self):
+        parts = machine.server_parts("URL", "postgres://ada:a%40b%2Fc%3Ad%23e@db:5432/trips")
+        self.assertEqual((parts.hostname, parts.port, parts.password), ("db", 5432, "a%40b%2Fc%3Ad%23e"))
+
+
 class Choices(InAFolder):
     def test_the_services_own_variable_comes_before_the_common_ones(self):
         everything = {"REDIS_URL": "redis://c", "DRAGONFLY_URL": "redis://b", "TRIPSAGE_DRAGONFLY_URL": "redis://a"}

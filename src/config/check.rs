@@ -107,11 +107,17 @@ fn list(value: &ValueKind) -> Option<ValueKind> {
     Some(items.into_iter().filter(|item| !item.is_empty()).collect::<Vec<_>>().into())
 }
 
+/// Most URLs that cannot be read have a password that was not encoded.
+const PASSWORD_HINT: &str =
+    "; in a password @ is written %40, / is %2F, : is %3A, # is %23, ? is %3F, or give the password by its own setting";
+
 fn address(value: &ValueKind, schemes: &[&str]) -> Result<ValueKind, String> {
     let ValueKind::String(text) = value else {
         return Err("is not a text; put it in quotes".to_owned());
     };
-    let expected = || format!("expected one that begins with {}", schemes.join(":// or ") + "://");
+    // A web address carries a key in a header, a server's URL its password.
+    let hint = if schemes.contains(&"https") { "" } else { PASSWORD_HINT };
+    let expected = || format!("expected one that begins with {}://{hint}", schemes.join(":// or "));
     let url = ServerUrl::parse(text).map_err(|error| format!("is not a URL ({error}); {}", expected()))?;
     if schemes.contains(&url.url().scheme()) {
         Ok(ValueKind::String(text.trim().to_owned()))

@@ -18,6 +18,8 @@ use super::variable::{Group, Shape, Variable};
 pub struct Database {
     /// The Postgres server and database.
     pub url: ServerUrl,
+    /// The password, where the URL carries none.
+    pub password: Option<SecretString>,
     /// Connections that are kept.
     pub pool_size: u32,
     /// Connections beyond `pool_size` when all are busy.
@@ -33,8 +35,8 @@ pub struct Database {
     pub statement_timeout: Duration,
     /// Whether vectors are stored by pgvector.
     pub pgvector_enabled: bool,
-    /// Length of the stored vectors.
-    pub vector_dimensions: u16,
+    /// Length of the stored vectors; none means what the embedding model has.
+    pub vector_dimensions: Option<u16>,
     /// Whether a start brings the schema up to date.
     pub auto_migrate: bool,
     /// The Supabase project's address, where Postgres is Supabase.
@@ -86,6 +88,11 @@ impl Section for Database {
         title: "Postgres",
         variables: &[
             Variable::new("url", Shape::Address(&["postgres", "postgresql"]), "server and database").required(),
+            Variable::new(
+                "password",
+                Shape::Secret,
+                "the password, where the URL carries none; any characters, as they are",
+            ),
             Variable::new("pool_size", Shape::Integer { min: 1, max: 1000 }, "connections that are kept"),
             Variable::new(
                 "pool_overflow",
@@ -114,7 +121,8 @@ impl Section for Database {
                 Shape::Integer { min: 32, max: 3072 },
                 "length of the stored vectors; equals the embedding's",
             )
-            .note("below 512 only with a local model"),
+            .note("below 512 only with a local model")
+            .unset("what the embedding model has"),
             Variable::new("auto_migrate", Shape::Flag, "whether a start brings the schema up to date"),
             Variable::new(
                 "supabase_url",
@@ -130,7 +138,16 @@ impl Section for Database {
     fn check(&self, draft: &mut Draft) {
         let url = Self::GROUP.name("url");
         if draft.environment() == Environment::Production && self.url.is_local() {
-            draft.problem(&[url], "points at localhost, which production refuses; name the database server");
+            draft.problem(
+                std::slice::from_ref(&url),
+                "points at localhost, which production refuses; name the database server",
+            );
+        }
+        if self.password.as_ref().is_some_and(|password| self.url.contradicts(password)) {
+            draft.problem(
+                &[url, Self::GROUP.name("password")],
+                "contradict: they carry different passwords; keep one of them",
+            );
         }
         for (field, key) in [
             ("supabase_anon_key", &self.supabase_anon_key),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::draft::{Draft, Section};
@@ -110,12 +110,7 @@ impl Section for Dragonfly {
         if draft.environment() == Environment::Production && self.url.is_local() {
             draft.problem(&[name("url")], "points at localhost, which production refuses; name the Dragonfly server");
         }
-        let in_url = self.url.url().password().filter(|password| !password.is_empty());
-        // A password with escapes in the URL cannot be compared as it stands.
-        let in_url = in_url.filter(|password| !password.contains('%'));
-        if let (Some(in_url), Some(password)) = (in_url, &self.password)
-            && in_url != password.expose_secret()
-        {
+        if self.password.as_ref().is_some_and(|password| self.url.contradicts(password)) {
             draft.problem(
                 &[name("url"), name("password")],
                 "contradict: they carry different passwords; keep one of them",

@@ -37,7 +37,7 @@ pub use self::hardware::Hardware;
 pub use self::loader::Loader;
 pub use self::log::{Log, LogFormat};
 pub use self::problem::{Problem, Problems};
-pub use self::server_url::ServerUrl;
+pub use self::server_url::{ServerUrl, ServerUrlError};
 pub use self::units::{millis, seconds};
 pub use self::variable::{Group, Shape, Variable};
 pub use self::worker::{CompletionFormat, Worker};

@@ -1,10 +1,11 @@
 //! The address of a server, which may carry a password.
 //! Promise: `Debug` and `Display` hide user secrets; only [`ServerUrl::expose`] and [`ServerUrl::url`]
-//! give them, to the code that connects.
+//! give them, to the code that connects. An error shows no part of the text that was read.
 
 use std::fmt;
 use std::net::IpAddr;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
@@ -12,13 +13,26 @@ use url::Url;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl(Url);
 
+/// Why a text is no server's URL. Never repeats any of the text, which may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ServerUrlError {
+    /// The text is no URL.
+    #[error("{0}")]
+    Syntax(#[from] url::ParseError),
+    /// The text is a URL, but its password ends early: what follows would be taken for host, path or query.
+    #[error("its path, query or fragment has an @, as when a password holds a / ? or # that is not percent-encoded")]
+    Ambiguous,
+}
+
 impl ServerUrl {
     /// Reads an absolute URL.
     ///
     /// # Errors
-    /// When the text is none; the error does not repeat it.
-    pub fn parse(text: &str) -> Result<Self, url::ParseError> {
-        Url::parse(text.trim()).map(Self)
+    /// When the text is none, or when its password contains a separator that is not percent-encoded. The error does not
+    /// repeat the text.
+    pub fn parse(text: &str) -> Result<Self, ServerUrlError> {
+        let url = Url::parse(text.trim())?;
+        if is_ambiguous(&url) { Err(ServerUrlError::Ambiguous) } else { Ok(Self(url)) }
     }
 
     /// The whole URL, password included: for connecting only.
@@ -33,10 +47,18 @@ impl ServerUrl {
         &self.0
     }
 
-    /// Whether the URL carries a password.
+    /// Whether the URL carries a password: before the host, or as the parameter `password`.
     #[must_use]
     pub fn has_password(&self) -> bool {
+        let mut pairs = self.0.query_pairs();
         self.0.password().is_some_and(|password| !password.is_empty())
+            || pairs.any(|(name, value)| name == "password" && !value.is_empty())
+    }
+
+    /// Whether the URL carries another password than this one. One with escapes cannot be compared and counts as equal.
+    pub(super) fn contradicts(&self, password: &SecretString) -> bool {
+        let in_url = self.0.password().filter(|in_url| !in_url.is_empty() && !in_url.contains('%'));
+        in_url.is_some_and(|in_url| in_url != password.expose_secret())
     }
 
     /// Whether it points at the machine itself: localhost, a loopback address, or a Unix socket.
@@ -52,6 +74,14 @@ impl ServerUrl {
         }
         named.iter().any(|host| is_local_host(host))
     }
+}
+
+/// Whether an `@` stands behind the host: then a `/`, `?` or `#` of the password has cut the URL short. The path of a web
+/// address may have one.
+fn is_ambiguous(url: &Url) -> bool {
+    let has_at = |part: &str| part.contains('@');
+    !matches!(url.scheme(), "http" | "https")
+        && (has_at(url.path()) || url.query().is_some_and(has_at) || url.fragment().is_some_and(has_at))
 }
 
 /// Whether a host name or address is this machine's.
@@ -126,6 +156,36 @@ mod tests {
             let shown = format!("{url} {url:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
             assert!(url.expose().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_password_that_cuts_the_url_short_is_refused_and_no_part_of_it_is_shown() {
+        for password in ["12/zqz", "12#zqz", "12?zqz", "/zqz", "zq@zq/zq", "zq@zq#zq", "zq@zq?zq", "zq:zq@zq/zq"] {
+            for url in [format!("postgres://ada:{password}@db:5432/trips"), format!("redis://:{password}@df:6379/0")] {
+                let told = ServerUrl::parse(&url).unwrap_err().to_string();
+                assert!(!told.contains("zq") && !told.contains("12"), "{url}: {told}");
+            }
+        }
+        for password in ["zq@zq", "zq:zq", "zq%2Fzq", "zq%23zq"] {
+            let url = ServerUrl::parse(&format!("postgres://ada:{password}@db:5432/trips")).unwrap();
+            assert_eq!(url.to_string(), "postgres://ada:***@db:5432/trips", "{password}");
+        }
+        assert!(
+            ServerUrl::parse("https://tools.example/@travel/mcp").is_ok(),
+            "the path of a web address may have an @"
+        );
+    }
+
+    #[test]
+    fn a_password_is_found_before_the_host_and_in_the_query() {
+        for (url, has_password) in [
+            ("postgres://ada:hunter2@db/trips", true),
+            ("postgres://db/trips?user=ada&password=hunter2", true),
+            ("postgres://ada@db/trips?sslmode=require", false),
+            ("postgres://ada:@db/trips", false),
+        ] {
+            assert_eq!(ServerUrl::parse(url).unwrap().has_password(), has_password, "{url}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,17 @@ pub struct Health {
     pub shutdown: Shutdown,
     /// When it started.
     pub started: Instant,
+    /// What the process itself looks at; a failure of these does not keep it from taking jobs.
+    pub others: Vec<NamedCheck>,
+}
+
+/// A check of the process's own.
+#[derive(Clone)]
+pub struct NamedCheck {
+    /// What it is called in the report.
+    pub name: &'static str,
+    /// Says at once whether it works, or why not.
+    pub run: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
 
 /// What one check found.
@@ -57,7 +69,7 @@ pub struct Report {
     pub version: &'static str,
     /// How long it has run, seconds.
     pub uptime_s: u64,
-    /// By what was checked: `database`, `dragonfly`, `journal`, `schema`.
+    /// By what was checked: `database`, `dragonfly`, `journal`, `schema`, and what the process itself looks at.
     pub checks: BTreeMap<&'static str, Check>,
 }
 
@@ -76,13 +88,14 @@ impl Health {
             timed(DATABASE_LIMIT, self.schema()),
         );
         let can_work = database.ok && dragonfly.ok && schema.ok;
-        let all_ok = can_work && journal.ok;
-        let checks = BTreeMap::from([
+        let mut checks = BTreeMap::from([
             ("database", database),
             ("dragonfly", dragonfly),
             ("journal", journal),
             ("schema", schema),
         ]);
+        checks.extend(self.others.iter().map(|other| (other.name, checked((other.run)(), Duration::ZERO))));
+        let all_ok = checks.values().all(|check| check.ok);
         let stopping = self.shutdown.is_stopping();
         let status = if stopping {
             "stopping"
@@ -126,6 +139,9 @@ async fn timed(limit: Duration, check: impl Future<Output = Result<(), String>>)
     let begun = Instant::now();
     let outcome =
         tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")));
-    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Check { ok: outcome.is_ok(), took_ms, error: outcome.err() }
+    checked(outcome, begun.elapsed())
+}
+
+fn checked(outcome: Result<(), String>, took: Duration) -> Check {
+    Check { ok: outcome.is_ok(), took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX), error: outcome.err() }
 }

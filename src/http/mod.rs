@@ -16,7 +16,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
-pub use self::health::{Check, Health, Report};
+pub use self::health::{Check, Health, NamedCheck, Report};
 use crate::shutdown::Shutdown;
 
 #[derive(Clone)]

@@ -16,6 +16,8 @@ use super::error::StoreError;
 pub struct Database {
     /// `postgres://user:password@host/database`.
     pub url: SecretString,
+    /// The password, used in place of one in the URL; any characters, as they are.
+    pub password: Option<SecretString>,
     /// The most connections at once.
     pub max_connections: u32,
     /// How long to wait for a free connection, and then to make one where none is there.
@@ -46,6 +48,13 @@ const FIRST: Duration = Duration::from_secs(10);
 /// be made and sought in it: the part that follows the role's name is left out.
 const SEARCH_PATH: &str = "\
 select set_config('search_path', coalesce(nullif(regexp_replace(current_setting('search_path'), '\"\\$user\"\\s*,?\\s*', ''), ''), 'public'), false)";
+
+fn with_password(options: PgConnectOptions, password: Option<&SecretString>) -> PgConnectOptions {
+    match password {
+        Some(password) => options.password(password.expose_secret()),
+        None => options,
+    }
+}
 
 async fn without_own_schema(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(SEARCH_PATH).execute(connection).await.map(drop)
@@ -93,7 +102,7 @@ impl Store {
     pub async fn connect(database: &Database) -> Result<Self, StoreError> {
         let failed = StoreError::new("connect to Postgres");
         let options = match PgConnectOptions::from_str(database.url.expose_secret()) {
-            Ok(options) => options,
+            Ok(options) => with_password(options, database.password.as_ref()),
             Err(error) => return Err(failed(error)),
         };
         let limits = [

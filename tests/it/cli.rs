@@ -8,7 +8,7 @@ use engine::{
     partition::tags,
     policy::Policy,
 };
-use harness::{Fixture, Said, WorkerProcess, eventually, said};
+use harness::{Fixture, Said, WorkerProcess, eventually, fakes::model::FakeModel, said};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -66,6 +66,110 @@ async fn a_wrong_password_is_told_and_not_shown() {
     let mut command = fixture.tripsage(&["migrate"]);
     command.env("TRIPSAGE_DB_URL", url.as_str()).env("TRIPSAGE_DB_ACQUIRE_TIMEOUT_SECONDS", "2");
     clear(&said(&mut command).await, &["reach Postgres at", "nobody_of_that_name"]);
+}
+
+/// What a password may hold that has a meaning in a URL.
+const ODD_PASSWORD: &str = "a@b/c:d#e?f%g h'i";
+
+#[tokio::test]
+async fn a_password_apart_from_the_url_may_have_any_characters() {
+    let fixture = Fixture::new().await;
+    let role = format!("odd_{}", uuid::Uuid::now_v7().simple());
+    let make = format!("create role {role} login superuser password '{}'", ODD_PASSWORD.replace('\'', "''"));
+    sqlx::query(sqlx::AssertSqlSafe(make)).execute(&fixture.pool).await.unwrap();
+    let mut url: url::Url = fixture.database_url.parse().unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(None).unwrap();
+    let mut command = fixture.tripsage(&["migrate", "--check"]);
+    command.env("TRIPSAGE_DB_URL", url.as_str()).env("TRIPSAGE_DB_PASSWORD", ODD_PASSWORD);
+    let checked = said(&mut command).await;
+    assert!(checked.success, "{checked:?}");
+    let refused = said(command.env("TRIPSAGE_DB_PASSWORD", "another")).await;
+    clear(&refused, &["reach Postgres at", &role]);
+    let dropped = format!("drop role {role}");
+    sqlx::query(sqlx::AssertSqlSafe(dropped)).execute(&fixture.pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_url_that_a_password_cuts_short_is_told_without_any_part_of_it() {
+    let fixture = Fixture::new().await;
+    for before in ["12/", "12#", "/", "wo@rd/", "wo@rd#", "pa:ss/"] {
+        let url = |scheme: &str| format!("{scheme}://tripsage:{before}{SECRET}@127.0.0.1:1/0");
+        for (name, scheme) in [("TRIPSAGE_DB_URL", "postgres"), ("TRIPSAGE_DRAGONFLY_URL", "redis")] {
+            let mut command = fixture.tripsage(&["migrate"]);
+            let refused = said(command.env(name, url(scheme))).await;
+            clear(&refused, &[name, "is not a URL", "/ is %2F", "its own setting"]);
+            assert!(!["wo@rd", "pa:ss", "rd/", "12"].iter().any(|part| refused.stderr.contains(part)), "{refused:?}");
+        }
+    }
+}
+
+/// An endpoint that nobody answers at, asked once.
+const NOBODY: [(&str, &str); 2] =
+    [("TRIPSAGE_EXTERNAL_OPENAI_BASE_URL", "http://127.0.0.1:1/v1"), ("TRIPSAGE_EXTERNAL_MAX_RETRIES", "0")];
+
+#[tokio::test]
+async fn an_embedding_endpoint_that_cannot_be_reached_keeps_nothing_from_starting() {
+    let fixture = Fixture::new().await;
+    let migrated = said(fixture.tripsage(&["migrate"]).envs(NOBODY)).await;
+    assert!(migrated.success && migrated.stderr.contains("workers load them"), "{migrated:?}");
+    assert!(migrated.stderr.contains("127.0.0.1:1"), "{migrated:?}");
+    let worker = WorkerProcess::start(&fixture, &NOBODY).await;
+    let url = format!("http://127.0.0.1:{}/health", worker.port);
+    let report = eventually("a failed check `places`", || async {
+        let report: Value = reqwest::get(&url).await.unwrap().json().await.unwrap();
+        let is_told = report["checks"]["places"]["error"].as_str().is_some_and(|why| why.contains("cannot connect"));
+        is_told.then_some(report)
+    })
+    .await;
+    assert_eq!((&report["status"], &report["ready"]), (&json!("degraded"), &json!(true)), "{report}");
+    fixture.run(&["enqueue", "diagnostics.probe", "--wait"]).await.json();
+    assert!(worker.stop().await.0);
+}
+
+#[tokio::test]
+async fn a_job_that_needs_a_key_names_the_variable() {
+    let fixture = Fixture::new().await;
+    let worker = WorkerProcess::start(&fixture, &[]).await;
+    let add = r#"{"user_id":"ann","items":[{"text":"likes trains"}]}"#;
+    let failed = fixture.run(&["enqueue", "memory.add", add, "--wait"]).await;
+    let told = format!("{}{}", failed.stdout, failed.stderr);
+    for name in ["TRIPSAGE_EXTERNAL_OPENAI_API_KEY", "TRIPSAGE_MEM0_EMBEDDER=local"] {
+        assert!(told.contains(name), "{failed:?}");
+    }
+    assert!(worker.stop().await.0);
+}
+
+/// Whether the memories' column is of this type.
+async fn keeps(fixture: &Fixture, of: &str) -> bool {
+    let found: String = sqlx::query_scalar(
+        "select format_type(atttypid, atttypmod) from pg_attribute \
+         where attrelid = 'memories'::regclass and attname = 'embedding' and not attisdropped",
+    )
+    .fetch_one(&fixture.pool)
+    .await
+    .unwrap();
+    found == of
+}
+
+#[tokio::test]
+async fn one_setting_switches_the_embedder_and_a_dimension_that_differs_says_both_numbers() {
+    let (fixture, model) = (Fixture::new().await, FakeModel::of(&["sea", "sun", "snow"]));
+    assert!(fixture.run(&["migrate", "--skip-places"]).await.success);
+    assert!(keeps(&fixture, "vector(1536)").await, "a start with the defaults");
+    let local = || {
+        let mut command = fixture.tripsage(&["migrate", "--skip-places"]);
+        command.env("TRIPSAGE_MEM0_EMBEDDER", "local").env("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", model.folder());
+        command
+    };
+    for name in ["TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS", "TRIPSAGE_DB_VECTOR_DIMENSIONS"] {
+        clear(&said(local().env(name, "1536")).await, &["1536", "have 3", "leave", "unset"]);
+    }
+    let switched = said(&mut local()).await;
+    assert!(switched.success && keeps(&fixture, "vector(3)").await, "{switched:?}");
+    let mut command = fixture.tripsage(&["migrate"]);
+    let missing = said(command.env("TRIPSAGE_MEM0_EMBEDDER", "local")).await;
+    clear(&missing, &[".dev/models/wordllama-256", "make model", "MODEL_FOLDER"]);
 }
 
 /// A database that says it has another pgvector: its catalogue is found behind a schema of ours.

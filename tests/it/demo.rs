@@ -36,8 +36,6 @@ fn demo(fixture: &Fixture, dragonfly_url: &str, folder: &Path) -> Command {
         ("TRIPSAGE_DRAGONFLY_KEY_PREFIX", fixture.keys.prefix()),
         ("TRIPSAGE_MEM0_EMBEDDER", "local"),
         ("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", model_folder().to_str().unwrap()),
-        ("TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS", "256"),
-        ("TRIPSAGE_DB_VECTOR_DIMENSIONS", "256"),
         ("TMPDIR", folder.to_str().unwrap()),
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ]);

@@ -4,6 +4,7 @@
 mod cache;
 mod chaos;
 mod cli;
+mod compose;
 mod connections;
 mod consumers;
 mod control;

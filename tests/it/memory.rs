@@ -24,6 +24,7 @@ use workers::{
         AddMemories, FoundMemory, ItemAdded, MemoriesAdded, MemoryOptions, MemoryQuery, NewMemory, indexer,
         schema as columns, search,
     },
+    search::places::PlacesState,
 };
 
 /// The words that the model knows, each along an axis of its own. What it does not know it skips, so that "sea 1" and
@@ -51,6 +52,7 @@ impl Memories {
             embedder: tiny_embedder(dimensions),
             memory,
             cache: engine::cache::Cache::off(),
+            places: PlacesState::default(),
         };
         Self { fixture, context }
     }

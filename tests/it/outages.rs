@@ -104,8 +104,14 @@ async fn a_connection_to_postgres_that_the_network_forgot_is_given_up_and_anothe
     let proxy = Proxy::before(authority(&fixture.database_url)).await;
     let url = proxy.url(&fixture.database_url).into();
     let (acquire_timeout, second) = (Duration::from_secs(20), Duration::from_secs(1));
-    let settings =
-        Database { url, max_connections: 1, acquire_timeout, recycle: second * 60, statement_timeout: second };
+    let settings = Database {
+        url,
+        password: None,
+        max_connections: 1,
+        acquire_timeout,
+        recycle: second * 60,
+        statement_timeout: second,
+    };
     let store = Store::connect(&settings).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     tx.execute(statement("create table public.lost (n int)")).await.unwrap();
@@ -127,7 +133,8 @@ async fn a_pool_that_lost_its_connections_finds_new_ones_though_more_is_asked_th
     let proxy = Proxy::before(authority(&fixture.database_url)).await;
     let (url, patience) = (proxy.url(&fixture.database_url).into(), Duration::from_secs(1));
     let (recycle, statement_timeout) = (patience * 60, patience * 60);
-    let settings = Database { url, max_connections: 1, acquire_timeout: patience, recycle, statement_timeout };
+    let settings =
+        Database { url, password: None, max_connections: 1, acquire_timeout: patience, recycle, statement_timeout };
     let (store, n_answered) = (Store::connect(&settings).await.unwrap(), Arc::new(AtomicU32::new(0)));
     proxy.lengthen(Duration::from_millis(10));
     proxy.stall();

@@ -7,21 +7,30 @@ use engine::{
     client::Submission,
     clock::ServerClock,
     completion::Completion,
+    completions::Filter,
     envelope::Options,
     handler::Job,
     outcome::Status,
+    shutdown::Shutdown,
     store::DeadFilter,
 };
 use futures::future::join_all;
-use harness::{Fixture, RunningWorker, WorkerOptions, fakes::model::FakeModel};
+use harness::{
+    Fixture, Proxy, RunningWorker, WorkerOptions, authority, eventually,
+    fakes::{model::FakeModel, openai::FakeOpenAi},
+};
 use serde_json::json;
 use workers::{
     cache::{WarmCache, Warmed},
     context::Context,
+    embedders::{Embedder, OpenAiConfig, OpenAiEmbedder},
     kinds,
     memory::{AddMemories, MemoryOptions, MemoryQuery, schema::ensure_vectors},
     places::{MatchedBy, Place, PlaceIndex, PlaceKind, PlaceQuery},
-    search::{FindBy, MemoriesRecalled, PlacesFound, RecallMemories, SearchPlaces, places::load_some},
+    search::{
+        FindBy, MemoriesRecalled, PlacesFound, RecallMemories, SearchPlaces,
+        places::{PlacesLoader, PlacesState, Progress, load_some},
+    },
 };
 
 const WORDS: [&str; 10] =
@@ -52,7 +61,8 @@ impl Service {
             similarity_threshold: 0.3,
             max_search_results: 10,
         };
-        let context = Arc::new(Context { store: fixture.store.clone(), embedder: model.embedder(), memory, cache });
+        let (store, embedder) = (fixture.store.clone(), model.embedder());
+        let context = Arc::new(Context { store, embedder, memory, cache, places: PlacesState::default() });
         let worker =
             RunningWorker::start(&fixture, kinds::registry(), Arc::clone(&context), WorkerOptions::default()).await;
         Self { fixture, context, clock, worker }
@@ -247,6 +257,64 @@ async fn loading_places_twice_embeds_them_once_and_another_model_anew() {
     assert_eq!((reloaded.places, reloaded.embedded), (8, 8));
     assert_eq!(fixture.number("select count(*) from places where embedding is not null").await, 8);
     assert_eq!(fixture.number("select count(*) from pg_indexes where indexname = 'places_by_meaning'").await, 1);
+}
+
+/// An embedder of the fake's vectors, asked at this address.
+fn asked_at(base_url: &str) -> Embedder {
+    let config = OpenAiConfig {
+        base_url: base_url.parse().unwrap(),
+        api_key: Some("sk-test-abcdefghijklmnopqrstuvwx".to_owned().into()),
+        organization: None,
+        model: "text-embedding-3-small".to_owned(),
+        dimensions: 8,
+        send_dimensions: true,
+        timeout: Duration::from_secs(5),
+        max_retries: 0,
+        max_batch_inputs: 512,
+        max_parallel: 4,
+    };
+    Embedder::OpenAi(OpenAiEmbedder::new(config).unwrap())
+}
+
+#[tokio::test]
+async fn while_the_endpoint_is_away_names_are_found_and_meanings_come_when_it_is_back() {
+    let (fixture, fake) = (Fixture::new().await, FakeOpenAi::start().await.unwrap());
+    let proxy = Proxy::before(authority(fake.base_url())).await;
+    proxy.cut();
+    let embedder = asked_at(&proxy.url(fake.base_url()));
+    let memory =
+        MemoryOptions { dimensions: 8, max_memories_per_user: 100, similarity_threshold: 0.3, max_search_results: 10 };
+    let (store, cache, places) = (fixture.store.clone(), Cache::off(), PlacesState::default());
+    let context = Context { store: store.clone(), embedder: embedder.clone(), memory, cache, places: places.clone() };
+    let worker = RunningWorker::start(&fixture, kinds::registry(), Arc::new(context), WorkerOptions::default()).await;
+    let (shutdown, interval) = (Shutdown::new(), Duration::from_millis(20));
+    let loader = PlacesLoader { store: store.clone(), embedder, state: places.clone(), interval };
+    drop(shutdown.spawn(loader.run(shutdown.clone())));
+    let why =
+        eventually("a failed try", || async { places.check().err().filter(|why| why.contains("failed to")) }).await;
+    assert!(why.contains("get embeddings from 127.0.0.1"), "{why}");
+    let mut completions = fixture.client.completions(&Filter::All).await.unwrap();
+    let meant = Submission::job(&search("the capital of Iceland", FindBy::Meaning)).unwrap();
+    fixture.client.submit(meant).await.unwrap();
+    let named = Submission::job(&search("Lisbo", FindBy::Name)).unwrap();
+    let named = fixture.client.submit_and_wait(named, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(named.status, Status::Done, "{:?}", named.error);
+    // A few places are enough; the loader finds the table whole and leaves it.
+    load_some(&store, &asked_at(fake.base_url()), &few_places(), |_, _| ()).await.unwrap();
+    eventually("the table", || async { (places.get() == Progress::Loaded).then_some(()) }).await;
+    proxy.heal();
+    let ended = loop {
+        let batch = completions.next().await.unwrap().completions;
+        if let Some(ended) = batch.into_iter().find(|completion| completion.id != named.id) {
+            break ended;
+        }
+    };
+    assert_eq!(ended.status, Status::Done, "it came again instead of failing: {:?}", ended.error);
+    assert!(ended.attempt > 1);
+    shutdown.stop();
+    shutdown.finished().await;
+    worker.stop().await;
+    assert_eq!(fixture.number("select count(*) from places").await, 10);
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ impl Fixture {
 pub fn database(url: &str) -> Database {
     Database {
         url: url.to_owned().into(),
+        password: None,
         max_connections: 8,
         acquire_timeout: Duration::from_secs(10),
         recycle: Duration::from_secs(3600),

@@ -25,6 +25,7 @@ use crate::{
     embedders::{Embedder, LocalEmbedder, OpenAiConfig, OpenAiEmbedder},
     kinds,
     memory::MemoryOptions,
+    search::places::PlacesState,
     settings::{self, Settings},
 };
 
@@ -55,16 +56,12 @@ impl App {
         Keys::new(self.settings.dragonfly.key_prefix.clone())
     }
 
-    /// How many dimensions vectors have.
-    pub fn dimensions(&self) -> usize {
-        usize::from(self.settings.memory.embedding_dimensions)
-    }
-
     /// What it takes to connect to Postgres.
     pub fn connector(&self) -> Connector {
         let database = &self.settings.database;
         let options = Database {
             url: database.url.expose().to_owned().into(),
+            password: database.password.clone().filter(|_| !database.url.has_password()),
             max_connections: database.max_connections(),
             acquire_timeout: database.acquire_timeout,
             recycle: database.recycle,
@@ -141,35 +138,49 @@ impl App {
     /// What turns texts into vectors, as the settings choose.
     ///
     /// # Errors
-    /// Why the model cannot be loaded or the client not be made.
+    /// Why the model cannot be loaded or the client not be made; that its vectors have another length than the settings say.
     pub fn embedder(&self) -> anyhow::Result<Embedder> {
-        let memory = &self.settings.memory;
-        match memory.embedder {
-            settings::Embedder::Local => {
-                let folder =
-                    memory.local_model_path.as_deref().context("TRIPSAGE_MEM0_LOCAL_MODEL_PATH names no folder")?;
-                Ok(Embedder::Local(LocalEmbedder::load(folder, self.dimensions())?))
-            }
-            settings::Embedder::OpenAi => Ok(Embedder::OpenAi(OpenAiEmbedder::new(self.openai())?)),
+        let embedder = match self.settings.memory.embedder {
+            settings::Embedder::Local => Embedder::Local(self.local_embedder()?),
+            settings::Embedder::OpenAi => Embedder::OpenAi(OpenAiEmbedder::new(self.openai())?),
+        };
+        let (in_table, of_model) = (self.settings.database.vector_dimensions.map(usize::from), embedder.dimensions());
+        if let Some(in_table) = in_table.filter(|in_table| *in_table != of_model) {
+            bail!(
+                "TRIPSAGE_DB_VECTOR_DIMENSIONS is {in_table}, the vectors of {} have {of_model}; leave it unset to follow the model, \
+                 or choose another model",
+                embedder.model()
+            );
         }
+        Ok(embedder)
+    }
+
+    fn local_embedder(&self) -> anyhow::Result<LocalEmbedder> {
+        let memory = &self.settings.memory;
+        let folder = &memory.local_model_path;
+        LocalEmbedder::load(folder, memory.embedding_dimensions.map(usize::from)).with_context(|| {
+            format!(
+                "TRIPSAGE_MEM0_EMBEDDER is local, TRIPSAGE_MEM0_LOCAL_MODEL_PATH is {} (`make model` fetches a model into \
+                 .dev/models/wordllama-256; with Docker compose set MODEL_FOLDER to it)",
+                folder.display()
+            )
+        })
     }
 
     /// Whether the chosen embedder is OpenAI's own service and no key is configured for it.
     pub fn lacks_key(&self) -> bool {
-        let external = &self.settings.external;
-        let own_service = external.openai_base_url.expose().contains("api.openai.com");
-        self.settings.memory.embedder == settings::Embedder::OpenAi && own_service && external.openai_api_key.is_none()
+        self.settings.memory.embedder == settings::Embedder::OpenAi && self.openai().lacks_key()
     }
 
     fn openai(&self) -> OpenAiConfig {
-        let external = &self.settings.external;
+        let (external, memory) = (&self.settings.external, &self.settings.memory);
         OpenAiConfig {
             base_url: external.openai_base_url.url().clone(),
             api_key: external.openai_api_key.clone(),
             organization: external.openai_organization.clone(),
-            model: self.settings.memory.embedding_model.clone(),
-            dimensions: self.dimensions(),
-            send_dimensions: true,
+            model: memory.embedding_model.clone(),
+            dimensions: usize::from(memory.api_dimensions()),
+            send_dimensions: memory.asks_for_dimensions(),
             timeout: external.default_timeout,
             max_retries: external.max_retries,
             max_batch_inputs: EMBED_INPUTS,
@@ -240,17 +251,17 @@ impl App {
     /// What jobs need to run.
     ///
     /// # Errors
-    /// Why the embedder cannot be made, or the cache not be reached.
-    pub async fn context(&self, store: &Store) -> anyhow::Result<Arc<Context>> {
-        let (store, embedder, cache) = (store.clone(), self.embedder()?, self.cache().await?);
-        Ok(Arc::new(Context { store, embedder, memory: self.memory(), cache }))
+    /// Why the cache cannot be reached.
+    pub async fn context(&self, store: &Store, embedder: Embedder) -> anyhow::Result<Arc<Context>> {
+        let (store, memory, cache) = (store.clone(), self.memory(embedder.dimensions()), self.cache().await?);
+        Ok(Arc::new(Context { store, embedder, memory, cache, places: PlacesState::default() }))
     }
 
     /// How memories are kept and found.
-    pub fn memory(&self) -> MemoryOptions {
+    fn memory(&self, dimensions: usize) -> MemoryOptions {
         let memory = &self.settings.memory;
         MemoryOptions {
-            dimensions: self.dimensions(),
+            dimensions,
             max_memories_per_user: memory.max_memories_per_user,
             similarity_threshold: memory.similarity_threshold,
             max_search_results: memory.max_search_results,

@@ -2,7 +2,7 @@
 
 use engine::{cache::Cache, store::Store};
 
-use crate::{embedders::Embedder, memory::MemoryOptions};
+use crate::{embedders::Embedder, memory::MemoryOptions, search::places::PlacesState};
 
 /// What jobs need to run.
 pub struct Context {
@@ -14,4 +14,6 @@ pub struct Context {
     pub memory: MemoryOptions,
     /// What was found once.
     pub cache: Cache,
+    /// How far this process is with loading the places for searches by meaning.
+    pub places: PlacesState,
 }

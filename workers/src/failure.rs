@@ -16,6 +16,9 @@ use crate::embedders::EmbedError;
 /// How long a job waits when Postgres is away.
 const OUTAGE: Duration = Duration::from_secs(2);
 
+/// The class of an error by which a table that searches need is missing.
+pub(crate) const NOT_LOADED: &str = "not_loaded";
+
 /// The class of an error by which a provider says that it is asked too often.
 const RATE_LIMITED: &str = "rate_limited";
 
@@ -51,6 +54,10 @@ pub(crate) const SOON: &[(&str, RetryPolicy)] = &[
     ),
     (
         "embedder",
+        RetryPolicy { max_age: Some(Duration::from_secs(120)), cap: Duration::from_secs(20), ..RetryPolicy::DEFAULT },
+    ),
+    (
+        NOT_LOADED,
         RetryPolicy { max_age: Some(Duration::from_secs(120)), cap: Duration::from_secs(20), ..RetryPolicy::DEFAULT },
     ),
     TIMEOUT,

@@ -53,7 +53,7 @@ pub struct Settings {
 pub struct Configured {
     /// A Dragonfly password, alone or in the URL.
     pub dragonfly_password: bool,
-    /// A Postgres password in the URL.
+    /// A Postgres password, alone or in the URL.
     pub database_password: bool,
     /// A Supabase service key.
     pub supabase: bool,
@@ -146,7 +146,7 @@ impl Settings {
         let external = &self.external;
         Configured {
             dragonfly_password: self.dragonfly.password.is_some() || self.dragonfly.url.has_password(),
-            database_password: self.database.url.has_password(),
+            database_password: self.database.password.is_some() || self.database.url.has_password(),
             supabase: self.database.supabase_service_role_key.is_some(),
             openai: external.openai_api_key.is_some(),
             duffel: external.duffel_api_key.is_some(),
@@ -163,6 +163,7 @@ impl Settings {
         let embedded = Memory::GROUP.name("embedding_dimensions");
         let lengths = [(&stored, self.database.vector_dimensions), (&embedded, self.memory.embedding_dimensions)];
         for (name, length) in lengths {
+            let Some(length) = length else { continue };
             if self.memory.embedder == Embedder::OpenAi && length < memory::OPENAI_MIN_DIMENSIONS {
                 let embedder = Memory::GROUP.name("embedder");
                 draft.problem(
@@ -174,14 +175,12 @@ impl Settings {
                 );
             }
         }
-        if self.database.vector_dimensions != self.memory.embedding_dimensions {
-            draft.problem(
-                &[stored, embedded],
-                format!(
-                    "contradict: {} is not {}; give both the length of the embedding model's vectors",
-                    self.database.vector_dimensions, self.memory.embedding_dimensions
-                ),
-            );
+        if let (Some(in_table), Some(of_model)) = (self.database.vector_dimensions, self.memory.known_dimensions())
+            && in_table != of_model
+        {
+            let text =
+                format!("contradict: {in_table} is not {of_model}; leave both unset to follow the embedding model");
+            draft.problem(&[stored, embedded], text);
         }
         if !self.database.pgvector_enabled && self.memory.vector_store_type == VectorStore::Pgvector {
             let names = [Database::GROUP.name("pgvector_enabled"), Memory::GROUP.name("vector_store_type")];

@@ -2,7 +2,10 @@
 
 use harness::Fixture;
 use serde_json::json;
-use workers::memory::{indexer::build, schema::ensure_vectors};
+use workers::memory::{
+    indexer::build,
+    schema::{check_vectors, ensure_vectors},
+};
 
 use super::{Memories, texts};
 
@@ -21,16 +24,41 @@ async fn dimensions_beyond_single_precision_are_stored_indexed_and_found() {
     assert_eq!(memories.add(vec![texts("u", &["sea", "sun"])]).await[0].items.len(), 2);
 }
 
+const TYPES: &str = "select string_agg(format_type(atttypid, atttypmod), ' ' order by attrelid::regclass::text) from pg_attribute \
+    where attrelid in ('memories'::regclass, 'memory_vectors'::regclass) and attname = 'embedding' and not attisdropped";
+
+async fn types(fixture: &Fixture) -> String {
+    sqlx::query_scalar(TYPES).fetch_one(&fixture.pool).await.unwrap()
+}
+
 #[tokio::test]
-async fn a_database_of_other_dimensions_is_left_alone_and_the_error_says_both() {
-    let fixture = Fixture::new().await;
-    ensure_vectors(&fixture.store, 256).await.unwrap();
-    ensure_vectors(&fixture.store, 256).await.unwrap();
-    let error = ensure_vectors(&fixture.store, 3_072).await.unwrap_err().to_string();
-    assert!(error.contains("has vector(256)") && error.contains("store vectors as halfvec(3072)"), "{error}");
-    assert!(error.contains("Set the embedding dimensions"), "{error}");
-    let error = ensure_vectors(&fixture.store, 4_001).await.unwrap_err().to_string();
+async fn memories_of_other_dimensions_are_left_alone_and_the_error_says_both() {
+    let memories = Memories::new().await;
+    memories.add(vec![texts("u", &["sea"])]).await;
+    let error = ensure_vectors(memories.store(), 3_072).await.unwrap_err().to_string();
+    assert!(error.contains("have vector(8)") && error.contains("store vectors as halfvec(3072)"), "{error}");
+    assert!(error.contains("`delete from memories`") && error.contains("`tripsage migrate`"), "{error}");
+    assert_eq!(types(&memories.fixture).await, "vector(8) vector(8)");
+    assert_eq!(memories.texts(json!({"user_id": "u", "query": "sea"})).await, ["sea"]);
+    let error = ensure_vectors(memories.store(), 4_001).await.unwrap_err().to_string();
     assert!(error.contains("expected 1 to 4000"), "{error}");
+}
+
+#[tokio::test]
+async fn tables_without_a_memory_follow_the_model_and_can_be_indexed_again() {
+    let memories = Memories::new().await;
+    memories.add(vec![texts("u", &["sea", "sun"])]).await;
+    build(memories.store(), 8).await.unwrap();
+    memories.run("delete from memories").await;
+    for (dimensions, expected) in [(3_072, "halfvec(3072) halfvec(3072)"), (16, "vector(16) vector(16)")] {
+        ensure_vectors(memories.store(), dimensions).await.unwrap();
+        assert_eq!(types(&memories.fixture).await, expected);
+        check_vectors(memories.store(), dimensions).await.unwrap();
+        build(memories.store(), dimensions).await.unwrap();
+    }
+    let error = check_vectors(memories.store(), 8).await.unwrap_err().to_string();
+    assert!(error.contains("store vectors as vector(8): this database has vector(16)"), "{error}");
+    assert_eq!(types(&memories.fixture).await, "vector(16) vector(16)", "only looked at");
 }
 
 #[tokio::test]

@@ -1,10 +1,16 @@
 //! `tripsage migrate`: the database's schema, brought up to date.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use engine::store::Store;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{app::App, cli::MigrateArgs, memory};
+use crate::{
+    app::App,
+    cli::MigrateArgs,
+    embedders::Embedder,
+    memory,
+    search::places::{LoadError, load},
+};
 
 /// Brings the schema up to date, or takes it back, or says what is missing.
 ///
@@ -25,9 +31,10 @@ pub async fn run(app: &App, args: &MigrateArgs) -> anyhow::Result<()> {
         println!("taken back to {version}");
         return Ok(());
     }
-    up(app, &store).await?;
+    let embedder = app.embedder()?;
+    up(app, &store, embedder.dimensions()).await?;
     if !args.skip_places {
-        places(app, &store).await?;
+        places(app, &store, &embedder).await?;
     }
     println!("the schema is up to date");
     Ok(())
@@ -36,28 +43,31 @@ pub async fn run(app: &App, args: &MigrateArgs) -> anyhow::Result<()> {
 /// Applies what is missing, tells `tripsage.enqueue` the kinds, and gives the vector columns the dimensions of the settings.
 ///
 /// # Errors
-/// Which migration failed and why, or that the database's vectors have other dimensions.
-pub async fn up(app: &App, store: &Store) -> anyhow::Result<()> {
+/// Which migration failed and why, or that the database has memories whose vectors have other dimensions.
+pub async fn up(app: &App, store: &Store, dimensions: usize) -> anyhow::Result<()> {
     let applied = store.migrate().await?;
     if !applied.is_empty() {
         tracing::info!(migrations = applied.join(", "), "the schema is migrated");
     }
     let kinds = crate::kinds::queues_by_kind();
     store.know_kinds(&kinds, app.settings.worker.max_payload_bytes).await?;
-    Ok(memory::schema::ensure_vectors(store, app.dimensions()).await?)
+    Ok(memory::schema::ensure_vectors(store, dimensions).await?)
 }
+
+/// What an embedder without a key means for places.
+pub(super) const NO_KEY: &str = "no OpenAI key: places are found by name and code; for search by meaning, and for memories, set \
+     TRIPSAGE_EXTERNAL_OPENAI_API_KEY, or TRIPSAGE_MEM0_EMBEDDER=local for a model on this machine";
 
 /// Embeds the built-in places for search by meaning, those that the table lacks; half a minute the first time.
 ///
-/// Where the chosen embedder has no key yet, search by meaning waits for it: names and codes are found without.
+/// Where the chosen embedder has no key yet, or fails, search by meaning waits for it: names and codes are found without,
+/// and workers load the places later.
 ///
 /// # Errors
-/// Why Postgres or the embedder failed; the next call goes on where this one stopped.
-pub async fn places(app: &App, store: &Store) -> anyhow::Result<()> {
+/// Why Postgres failed; the next call goes on where this one stopped.
+pub async fn places(app: &App, store: &Store, embedder: &Embedder) -> anyhow::Result<()> {
     if app.lacks_key() {
-        eprintln!(
-            "no OpenAI key: places are found by name and code; for search by meaning set the key, or a local model, and run `tripsage migrate` again"
-        );
+        eprintln!("{NO_KEY}");
         return Ok(());
     }
     let bar = ProgressBar::no_length();
@@ -72,7 +82,17 @@ pub async fn places(app: &App, store: &Store) -> anyhow::Result<()> {
             bar.enable_steady_tick(std::time::Duration::from_millis(200));
         }
     };
-    let loaded = crate::search::places::load(store, &app.embedder()?, told).await?;
+    let loaded = match load(store, embedder, told).await {
+        Ok(loaded) => loaded,
+        Err(LoadError::Embed(error)) => {
+            bar.finish_and_clear();
+            eprintln!(
+                "places are found by name and code; workers load them for search by meaning later: failed to {error}"
+            );
+            return Ok(());
+        }
+        Err(LoadError::Store(error)) => return Err(error).context("load the table of places"),
+    };
     bar.finish_and_clear();
     tracing::info!(places = loaded.places, embedded = loaded.embedded, "places can be found by meaning");
     Ok(())

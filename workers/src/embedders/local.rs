@@ -57,10 +57,10 @@ pub enum LocalModelError {
         /// What it holds and what was expected.
         problem: String,
     },
-    /// The model's vectors have another size than the settings (and so the database's column) ask for.
+    /// The model's vectors have another size than the settings ask for.
     #[error(
         "use {file} for local embeddings: its vectors have {found} dimensions, the settings ask for {expected}; \
-         change the setting or the model"
+         leave the dimensions unset to follow the model, or choose another model"
     )]
     Dimensions {
         /// The weights.
@@ -73,15 +73,15 @@ pub enum LocalModelError {
 }
 
 impl LocalEmbedder {
-    /// Reads the model in `folder`, which must give vectors of `dimensions` values. Two layouts are understood:
-    /// model2vec's (`model.safetensors` with tensor `embeddings`, `tokenizer.json`) and WordLlama's
+    /// Reads the model in `folder`, which must give vectors of `dimensions` values where that says a number. Two layouts
+    /// are understood: model2vec's (`model.safetensors` with tensor `embeddings`, `tokenizer.json`) and WordLlama's
     /// (`*_<dimensions>.safetensors` with tensor `embedding.weight`, `*tokenizer*.json`; both in the folder or in
     /// its `weights` and `tokenizers`). Reads some megabytes: call it at start, not per job.
     ///
     /// # Errors
     /// Names the file at fault and what was expected of it.
-    pub fn load(folder: &Path, dimensions: usize) -> Result<Self, LocalModelError> {
-        StaticModel::load(folder, dimensions).map(|model| Self { model: Arc::new(model) })
+    pub fn load(folder: &Path, dimensions: impl Into<Option<usize>>) -> Result<Self, LocalModelError> {
+        StaticModel::load(folder, dimensions.into()).map(|model| Self { model: Arc::new(model) })
     }
 
     /// Embeds `texts`; see [`Embedder::embed`](super::Embedder::embed).
@@ -179,6 +179,13 @@ mod tests {
         // The mapping swaps the rows of "sea" and "sun"; "sea" weighs three times as much.
         let length = 10.0_f32.sqrt();
         assert!(close(embedded.vectors[0].as_ref().unwrap(), &[1.0 / length, 3.0 / length]));
+    }
+
+    #[test]
+    fn without_a_size_asked_for_the_models_own_is_taken() {
+        for folder in [ModelFolder::model2vec(), ModelFolder::word_llama()] {
+            assert_eq!(LocalEmbedder::load(folder.path(), None).unwrap().dimensions(), 2);
+        }
     }
 
     #[test]

@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use pacing::Pacing;
 
-use super::{EmbedError, Embedded};
+use super::{EmbedError, Embedded, Failure};
 use solve::Solver;
 
 /// Where and how to get embeddings.
@@ -50,6 +50,21 @@ pub struct OpenAiConfig {
     pub max_batch_inputs: usize,
     /// Requests in flight at a time, over all callers of this embedder.
     pub max_parallel: usize,
+}
+
+/// What to do where a key is missing.
+const SET_KEY: &str = "no key is set: set TRIPSAGE_EXTERNAL_OPENAI_API_KEY, or use a model on this machine by TRIPSAGE_MEM0_EMBEDDER=local";
+
+impl OpenAiConfig {
+    /// Whether the endpoint is OpenAI's own service, which answers nobody without a key, and there is none.
+    #[must_use]
+    pub fn lacks_key(&self) -> bool {
+        self.has_no_key() && self.base_url.host_str().is_some_and(|host| host.ends_with("api.openai.com"))
+    }
+
+    fn has_no_key(&self) -> bool {
+        self.api_key.as_ref().is_none_or(|key| key.expose_secret().is_empty())
+    }
 }
 
 // A URL may hold a password, so only its host is shown.
@@ -90,8 +105,9 @@ impl OpenAiEmbedder {
     /// ends the call; those still in flight are dropped.
     ///
     /// # Errors
-    /// When the provider fails or refuses the request as such.
+    /// When the provider fails or refuses the request as such; at once where OpenAI's own service is asked without a key.
     pub async fn embed(&self, texts: &[String]) -> Result<Embedded, EmbedError> {
+        self.check_key()?;
         let batches = batch::batches(texts, self.solver.batch_limit());
         let solutions: Vec<_> = batches.into_iter().map(|batch| self.solver.solve(texts, batch)).collect();
         let mut vectors: Vec<_> = texts.iter().map(|text| batch::refusal(text).map(Err)).collect();
@@ -105,6 +121,15 @@ impl OpenAiEmbedder {
         }
         let settled = |result: Option<_>| result.expect("every text is refused at once or part of one batch");
         Ok(Embedded { vectors: vectors.into_iter().map(settled).collect(), tokens })
+    }
+
+    fn check_key(&self) -> Result<(), EmbedError> {
+        let config = self.solver.config();
+        if !config.lacks_key() {
+            return Ok(());
+        }
+        let (provider, message) = (address::provider(&config.base_url), SET_KEY.to_owned());
+        Err(EmbedError::Permanent { failure: Failure { provider, status: None, request_id: None, message } })
     }
 
     /// The model's name at the endpoint.

@@ -1,8 +1,8 @@
 //! The vector columns, whose type and dimension are settings and therefore no migration's.
 //!
-//! Promise: calling it again, or from many workers at once, changes nothing more; a database whose vectors have
-//! another size is left as it is and the error says what to do.
-//! Never drops a column and never touches a row.
+//! Promise: calling it again, or from many workers at once, changes nothing more; columns of another size are altered
+//! where there is no memory, otherwise the database is left as it is and the error says what to do.
+//! Never drops a column and never touches a memory.
 
 use engine::store::{OLDEST_VECTOR, Store, StoreError, Tx, built, statement};
 
@@ -32,27 +32,34 @@ pub enum SchemaError {
         /// The dimension asked for.
         dimensions: usize,
     },
+    /// The columns do not fit, and this process may not change the schema.
+    #[error("store vectors as {expected}: this database has {found}; run `tripsage migrate`")]
+    Outdated {
+        /// The column's type, or that there is none.
+        found: String,
+        /// The type of the embedding model's vectors.
+        expected: String,
+    },
     /// The database was made for other vectors.
     #[error(
-        "store vectors as {expected}: this database's table {table} has {found}. Set the embedding dimensions to those of \
-         the database, use another database, or empty `memories` and `memory_vectors` and drop the column `embedding` of both"
+        "store vectors as {expected}: the memories of this database have {found}. Use the embedding model that they were made \
+         with, or another database; or give them up by `delete from memories` and run `tripsage migrate`, which alters empty tables"
     )]
     Mismatch {
-        /// The table looked at.
-        table: &'static str,
         /// The column's type.
         found: String,
-        /// The type that the settings ask for.
+        /// The type of the embedding model's vectors.
         expected: String,
     },
 }
 
 const TABLES: [&str; 2] = ["memories", "memory_vectors"];
 
-/// Adds the vector columns where they are missing, for vectors of `dimensions` values. Call it after the migrations.
+/// Adds the vector columns where they are missing, for vectors of `dimensions` values, and alters those of another type
+/// where there is no memory. Call it after the migrations.
 ///
 /// # Errors
-/// When pgvector is missing or too old, or the database holds vectors of another type or dimension.
+/// When pgvector is missing or too old, or the database has memories whose vectors are of another type or dimension.
 pub async fn ensure_vectors(store: &Store, dimensions: usize) -> Result<(), SchemaError> {
     if !(1..=MAX_HALFVEC).contains(&dimensions) {
         return Err(SchemaError::Dimensions { dimensions });
@@ -71,16 +78,52 @@ pub async fn ensure_vectors(store: &Store, dimensions: usize) -> Result<(), Sche
     Ok(tx.commit().await?)
 }
 
+/// Says whether the database can store vectors of `dimensions` values as it is; changes nothing.
+///
+/// # Errors
+/// When the columns are missing, or of another type or dimension.
+pub async fn check_vectors(store: &Store, dimensions: usize) -> Result<(), SchemaError> {
+    let expected = VectorType::of(dimensions).to_string();
+    let mut tx = store.begin().await?;
+    let found = column_type(&mut tx, "memories").await?;
+    tx.commit().await?;
+    match found {
+        Some(found) if found == expected => Ok(()),
+        found => Err(SchemaError::Outdated { found: found.unwrap_or_else(|| "no such column".to_owned()), expected }),
+    }
+}
+
 const COLUMN: &str = "\
 select format_type(atttypid, atttypmod) as type from pg_attribute \
 where attrelid = to_regclass($1) and attname = 'embedding' and not attisdropped";
 
-async fn ensure_column(tx: &mut Tx, table: &'static str, wanted: VectorType) -> Result<(), SchemaError> {
+async fn column_type(tx: &mut Tx, table: &'static str) -> Result<Option<String>, StoreError> {
     let found = tx.fetch(statement(COLUMN).bind(table)).await?;
-    let Some(found) = found.first() else {
-        tx.execute(built(format!("alter table {table} add column embedding {wanted} not null"))).await?;
-        return Ok(());
+    found.first().map(|row| row.get("type")).transpose()
+}
+
+async fn ensure_column(tx: &mut Tx, table: &'static str, wanted: VectorType) -> Result<(), SchemaError> {
+    match column_type(tx, table).await? {
+        None => tx.execute(built(format!("alter table {table} add column embedding {wanted} not null"))).await?,
+        Some(found) if found == wanted.to_string() => return Ok(()),
+        Some(found) => return alter_column(tx, table, found, wanted).await,
     };
-    let (found, expected) = (found.get::<String>("type")?, wanted.to_string());
-    if found == expected { Ok(()) } else { Err(SchemaError::Mismatch { table, found, expected }) }
+    Ok(())
+}
+
+/// `memory_vectors` is a copy: where there is no memory, what is in it is of memories that are gone. Its index goes, since
+/// its operators belong to the type; the indexer builds it again.
+async fn alter_column(tx: &mut Tx, table: &str, found: String, wanted: VectorType) -> Result<(), SchemaError> {
+    // No writer may add a memory between the look and the change.
+    tx.execute(statement("lock table memories, memory_vectors in access exclusive mode")).await?;
+    let memories = tx.fetch(statement("select exists (select from memories) as has_rows")).await?;
+    if memories.first().map_or(Ok(false), |row| row.get("has_rows"))? {
+        return Err(SchemaError::Mismatch { found, expected: wanted.to_string() });
+    }
+    tx.execute(statement("drop index if exists memory_vectors_hnsw")).await?;
+    tx.execute(statement("delete from memory_vectors")).await?;
+    let alter = format!("alter table {table} alter column embedding type {wanted} using embedding::{wanted}");
+    tx.execute(built(alter)).await?;
+    tracing::info!(table, %found, expected = %wanted, "the table has no memory: its vector column is altered");
+    Ok(())
 }

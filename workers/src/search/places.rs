@@ -1,12 +1,15 @@
 //! `search.places`: real places found by code, by name and by meaning.
 //!
 //! Promise: a code or a whole name always wins over everything else. Searching by meaning needs the table
-//! `places`, loaded for the model in use: without it `meaning` says so and `auto` goes on with names alone.
+//! `places`, loaded for the model in use: without it `auto` goes on with names alone, and `meaning` says so, or comes
+//! again while this worker is loading it.
 
 mod column;
 mod find;
 mod load;
+mod loader;
 mod nearest;
+mod state;
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +33,11 @@ use crate::{
     queues::SEARCH,
 };
 
-pub use self::load::{LoadError, Loaded, load, load_some};
+pub use self::{
+    load::{LoadError, Loaded, load, load_some},
+    loader::PlacesLoader,
+    state::{PlacesState, Progress},
+};
 
 /// The namespace of place searches in the cache.
 pub const NAMESPACE: &str = "places";
@@ -150,11 +157,11 @@ impl SearchPlaces {
     /// The answer, from the cache or searched for.
     pub(crate) async fn answer(&self, context: &Context, reading: Reading) -> Result<PlacesFound, JobError> {
         let began = Instant::now();
-        let Context { store, embedder, cache, .. } = context;
+        let Context { store, embedder, cache, places, .. } = context;
         let name = self.name(embedder.model()).discard()?;
         let policy = Content::SearchResults.policy();
-        let (store, embedder, search) = (store.clone(), embedder.clone(), self.clone());
-        let load = || async move { find::find(&store, &embedder, &search).await };
+        let (store, embedder, places, search) = (store.clone(), embedder.clone(), places.clone(), self.clone());
+        let load = || async move { find::find(&store, &embedder, &places, &search).await };
         let cached = match reading {
             Reading::Serve => Box::pin(cache.get_or_load(&name, policy, load)).await?,
             Reading::Warm => Box::pin(cache.get_or_reload(&name, policy, load)).await?,

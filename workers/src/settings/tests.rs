@@ -102,7 +102,7 @@ fn partitions_follow_the_servers_threads_unless_set() {
 
 #[test]
 fn contradictions_name_both_sides() {
-    let cases: [(&[(&str, &str)], &str); 7] = [
+    let cases: [(&[(&str, &str)], &str); 8] = [
         (
             &[("TRIPSAGE_DB_VECTOR_DIMENSIONS", "1024")],
             "TRIPSAGE_DB_VECTOR_DIMENSIONS and TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS",
@@ -122,13 +122,39 @@ fn contradictions_name_both_sides() {
             &[("TRIPSAGE_DRAGONFLY_URL", "redis://:one@df"), ("TRIPSAGE_DRAGONFLY_PASSWORD", "two")],
             "TRIPSAGE_DRAGONFLY_URL and TRIPSAGE_DRAGONFLY_PASSWORD",
         ),
+        (
+            &[("TRIPSAGE_DB_URL", "postgres://ada:one@db/trips"), ("TRIPSAGE_DB_PASSWORD", "two")],
+            "TRIPSAGE_DB_URL and TRIPSAGE_DB_PASSWORD",
+        ),
     ];
     for (pairs, names) in cases {
         let told = problems(pairs);
         assert_eq!(told.problems.len(), 1, "{told}");
         assert_eq!(told.problems.first().unwrap().variable, names);
     }
-    assert!(problems(&[("TRIPSAGE_MEM0_EMBEDDER", "local")]).names("TRIPSAGE_MEM0_LOCAL_MODEL_PATH"));
+}
+
+#[test]
+fn dimensions_follow_the_model_and_one_that_it_cannot_give_says_both_numbers() {
+    let given = |pairs: &[(&str, &str)]| {
+        let memory = load(pairs).unwrap().memory;
+        (memory.api_dimensions(), memory.asks_for_dimensions())
+    };
+    let (model, length) = ("TRIPSAGE_MEM0_EMBEDDING_MODEL", "TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS");
+    assert_eq!(given(&[]), (1536, false));
+    assert_eq!(given(&[(model, "text-embedding-3-large")]), (3072, false));
+    assert_eq!(given(&[(model, "text-embedding-3-large"), (length, "1024")]), (1024, true));
+    assert_eq!(given(&[(length, "1536")]), (1536, false));
+    assert_eq!(given(&[(model, "nomic-embed-text")]), (1536, false));
+    assert_eq!(given(&[(model, "nomic-embed-text"), (length, "768")]), (768, true));
+    for (name, asked, own) in [("text-embedding-3-small", "2000", "1536"), ("text-embedding-ada-002", "512", "1536")] {
+        let told = problems(&[(model, name), (length, asked)]).to_string();
+        assert!(told.contains(asked) && told.contains(own) && told.contains("leave it unset"), "{told}");
+    }
+    let told = problems(&[("TRIPSAGE_DB_VECTOR_DIMENSIONS", "1024")]).to_string();
+    assert!(told.contains("1024 is not 1536; leave both unset"), "{told}");
+    let local = [("TRIPSAGE_MEM0_EMBEDDER", "local"), ("TRIPSAGE_DB_VECTOR_DIMENSIONS", "256")];
+    assert_eq!(load(&local).unwrap().database.vector_dimensions, Some(256), "the model says whether it fits");
 }
 
 #[test]
@@ -231,7 +257,7 @@ fn no_secret_is_ever_shown() {
     }
     assert!(pairs.len() >= 12);
     for (name, value) in [
-        ("TRIPSAGE_DB_URL", "postgres://ada:hunter2@db/trips?sslpassword=hunter2"),
+        ("TRIPSAGE_DB_URL", "postgres://ada:s3cr3t-hunter2@db/trips?sslpassword=hunter2"),
         ("TRIPSAGE_DRAGONFLY_URL", "redis://df:6379/0"),
         ("TRIPSAGE_EXTERNAL_OPENAI_BASE_URL", "https://ada:hunter2@proxy/v1"),
         ("TRIPSAGE_EXTERNAL_GOOGLE_CLIENT_ID", "id"),

@@ -62,8 +62,9 @@ impl<'a> Stage<'a> {
         let options = ClientOptions { keys: Keys::new(prefix.clone()), ..app.client_options()? };
         let shown = options.address.shown().to_owned();
         let client = Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown}"))?;
-        crate::commands::migrate::up(app, &store).await?;
-        crate::commands::migrate::places(app, &store).await?;
+        let embedder = app.embedder()?;
+        crate::commands::migrate::up(app, &store, embedder.dimensions()).await?;
+        crate::commands::migrate::places(app, &store, &embedder).await?;
         let (tally, listening) = (Arc::new(Tally::new()), Shutdown::new());
         let completions = client.completions(&Filter::All).await?;
         drop(listening.spawn(listen(completions, Arc::clone(&tally), listening.clone())));

@@ -15,8 +15,8 @@ pub(super) struct ModelFiles {
     pub(super) name: String,
 }
 
-/// Looks for the files of a model of `dimensions` in `folder`.
-pub(super) fn find(folder: &Path, dimensions: usize) -> Result<ModelFiles, LocalModelError> {
+/// Looks for the files of a model of `dimensions` in `folder`, or of the only one there.
+pub(super) fn find(folder: &Path, dimensions: Option<usize>) -> Result<ModelFiles, LocalModelError> {
     let files = list(folder)?;
     let model2vec = folder.join("model.safetensors");
     if files.contains(&model2vec) {
@@ -49,17 +49,23 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, LocalModelError> {
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(read)).collect()
 }
 
-fn pick_weights(folder: &Path, files: &[PathBuf], dimensions: usize) -> Result<PathBuf, LocalModelError> {
+fn pick_weights(folder: &Path, files: &[PathBuf], dimensions: Option<usize>) -> Result<PathBuf, LocalModelError> {
     let weights: Vec<_> = files.iter().filter(|path| file_name(path).ends_with(".safetensors")).collect();
-    let suffix = format!("_{dimensions}.safetensors");
-    let sized: Vec<_> = weights.iter().copied().filter(|path| file_name(path).ends_with(&suffix)).collect();
+    let suffix = dimensions.map(|dimensions| format!("_{dimensions}.safetensors"));
+    let is_sized = |path: &str| suffix.as_ref().is_some_and(|suffix| path.ends_with(suffix));
+    let sized: Vec<_> = weights.iter().copied().filter(|path| is_sized(&file_name(path))).collect();
     match (sized.as_slice(), weights.as_slice()) {
         // A single file of another size is taken here, so that the complaint can name its true size.
         ([only], _) | ([], [only]) => Ok(only.to_path_buf()),
         _ => Err(LocalModelError::Missing {
             what: "weights",
             folder: folder.to_owned(),
-            expected: format!("model.safetensors or one *{suffix}"),
+            expected: match suffix {
+                Some(suffix) => format!("model.safetensors or one *{suffix}"),
+                None => {
+                    "model.safetensors or one *.safetensors (set the dimensions to choose among several)".to_owned()
+                }
+            },
             found: names(&weights),
         }),
     }
@@ -122,7 +128,7 @@ mod tests {
             "weights/l2_supercat_256.safetensors",
             "tokenizers/l2_supercat_tokenizer_config.json",
         ]);
-        let files = find(folder.path(), 256).unwrap();
+        let files = find(folder.path(), Some(256)).unwrap();
         assert_eq!(files.weights, folder.path().join("weights/l2_supercat_256.safetensors"));
         assert_eq!(files.tokenizer, folder.path().join("tokenizers/l2_supercat_tokenizer_config.json"));
         assert_eq!(files.name, "l2_supercat_256");
@@ -131,23 +137,25 @@ mod tests {
     #[test]
     fn options_beside_a_tokenizer_are_not_taken_for_it() {
         let folder = folder_with(&["model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json"]);
-        assert_eq!(find(folder.path(), 8).unwrap().tokenizer, folder.path().join("tokenizer.json"));
+        assert_eq!(find(folder.path(), None).unwrap().tokenizer, folder.path().join("tokenizer.json"));
     }
 
     #[test]
     fn a_missing_folder_and_missing_files_are_named() {
-        let error = find(Path::new("/nowhere/model"), 256).unwrap_err().to_string();
+        let error = find(Path::new("/nowhere/model"), None).unwrap_err().to_string();
         assert_eq!(error, "read /nowhere/model of the local embedding model");
         let folder = folder_with(&["a_64.safetensors", "a_128.safetensors"]);
-        let error = find(folder.path(), 256).unwrap_err().to_string();
+        let error = find(folder.path(), Some(256)).unwrap_err().to_string();
         assert!(
             error.ends_with(
                 "expected model.safetensors or one *_256.safetensors; found a_128.safetensors, a_64.safetensors"
             ),
             "{error}"
         );
+        let error = find(folder.path(), None).unwrap_err().to_string();
+        assert!(error.contains("set the dimensions to choose among several); found a_128.safetensors"), "{error}");
         let folder = folder_with(&["model.safetensors", "tokenizer_config.json"]);
-        let error = find(folder.path(), 256).unwrap_err().to_string();
+        let error = find(folder.path(), Some(256)).unwrap_err().to_string();
         assert!(error.ends_with("expected tokenizer.json or one *tokenizer*.json; found none"), "{error}");
     }
 }

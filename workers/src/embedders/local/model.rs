@@ -34,7 +34,7 @@ pub(super) struct StaticModel {
 
 impl StaticModel {
     /// Reads the model in `folder`.
-    pub(super) fn load(folder: &Path, dimensions: usize) -> Result<Self, LocalModelError> {
+    pub(super) fn load(folder: &Path, dimensions: Option<usize>) -> Result<Self, LocalModelError> {
         let files = folder::find(folder, dimensions)?;
         let tokenizer_bytes = read(&files.tokenizer)?;
         let weight_bytes = read(&files.weights)?;
@@ -124,7 +124,11 @@ fn read(path: &Path) -> Result<Vec<u8>, LocalModelError> {
 }
 
 /// The vectors, and whether unknown tokens are left out of a mean of them.
-fn read_vectors(tensors: &SafeTensors<'_>, file: &Path, dimensions: usize) -> Result<(Matrix, bool), LocalModelError> {
+fn read_vectors(
+    tensors: &SafeTensors<'_>,
+    file: &Path,
+    dimensions: Option<usize>,
+) -> Result<(Matrix, bool), LocalModelError> {
     let names = tensors.names();
     let known = ["embeddings", "embedding.weight"];
     let Some(name) = known.into_iter().find(|name| names.contains(name)) else {
@@ -133,9 +137,10 @@ fn read_vectors(tensors: &SafeTensors<'_>, file: &Path, dimensions: usize) -> Re
         return Err(unusable(file, problem));
     };
     let vectors = Matrix::read(tensors, name, file)?;
-    match vectors.n_columns() {
-        found if found != dimensions => {
-            Err(LocalModelError::Dimensions { file: file.to_owned(), found, expected: dimensions })
+    let found = vectors.n_columns();
+    match dimensions {
+        Some(expected) if expected != found => {
+            Err(LocalModelError::Dimensions { file: file.to_owned(), found, expected })
         }
         _ => Ok((vectors, name == "embeddings")),
     }
@@ -154,7 +159,7 @@ mod tests {
     use super::*;
 
     fn complaint(folder: &ModelFolder, dimensions: usize) -> String {
-        StaticModel::load(folder.path(), dimensions).unwrap_err().to_string()
+        StaticModel::load(folder.path(), Some(dimensions)).unwrap_err().to_string()
     }
 
     #[test]
@@ -162,7 +167,7 @@ mod tests {
         let folder = ModelFolder::model2vec();
         let complaint = complaint(&folder, 256);
         assert!(complaint.contains("model.safetensors for local embeddings: its vectors have 2"), "{complaint}");
-        assert!(complaint.contains("the settings ask for 256"), "{complaint}");
+        assert!(complaint.contains("the settings ask for 256; leave the dimensions unset"), "{complaint}");
     }
 
     #[test]

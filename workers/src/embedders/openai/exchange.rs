@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::verdict::{Verdict, verdict};
 use super::wire::{self, Answer, AnswerError, Request};
-use super::{OpenAiConfig, Pacing, address, error_body, retry, scrub};
+use super::{OpenAiConfig, Pacing, SET_KEY, address, error_body, retry, scrub};
 use crate::embedders::{EmbedError, Failure};
 
 /// How long a connection may take to come about.
@@ -126,7 +126,10 @@ impl Exchange {
     fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failed {
         let body = error_body::read_error(body);
         let verdict = verdict(status, &body, retry::should_retry(headers));
-        let failure = self.failure(Some(status), request_id(headers), &body.message);
+        let mut failure = self.failure(Some(status), request_id(headers), &body.message);
+        if status == StatusCode::UNAUTHORIZED && self.config.has_no_key() {
+            failure.message = format!("{}; {SET_KEY}", failure.message);
+        }
         Failed { verdict, failure, wish: retry::wish(headers, (self.pacing.now)()) }
     }
 

@@ -35,7 +35,8 @@ pub(super) enum AnswerError {
     #[error("the answer holds {found} vectors for {expected} inputs")]
     Count { found: usize, expected: usize },
     #[error(
-        "the model gives vectors of {found} dimensions, the settings ask for {expected}; change the setting or the model"
+        "the model gives vectors of {found} dimensions, {expected} were expected; set TRIPSAGE_MEM0_EMBEDDING_DIMENSIONS to {found}, \
+         or change the model"
     )]
     Dimensions { found: usize, expected: usize },
 }

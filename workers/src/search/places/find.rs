@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use engine::{outcome::JobError, store::Store};
 
 use super::{
-    FindBy, SearchPlaces,
+    FindBy, PlacesState, SearchPlaces,
     nearest::{NearestError, nearest},
 };
 use crate::{
     embedders::Embedder,
-    failure::{embedder_failed, store_failed},
+    failure::{NOT_LOADED, embedder_failed, store_failed},
     places::{FoundPlace, MatchedBy, PlaceIndex, PlaceQuery},
 };
 
@@ -21,10 +21,11 @@ use crate::{
 pub(super) async fn find(
     store: &Store,
     embedder: &Embedder,
+    places: &PlacesState,
     search: &SearchPlaces,
 ) -> Result<Vec<FoundPlace>, JobError> {
     if search.by == FindBy::Meaning {
-        return nearest(store, embedder, search).await.map_err(said);
+        return nearest(store, embedder, search).await.map_err(|error| said(error, places));
     }
     let named = by_name(search);
     let fits = |place: &FoundPlace| matches!(place.matched_by, MatchedBy::Code | MatchedBy::Name);
@@ -34,7 +35,7 @@ pub(super) async fn find(
     match nearest(store, embedder, search).await {
         Ok(meant) => Ok(joined(named, meant, search.limit as usize)),
         Err(NearestError::NotLoaded { .. } | NearestError::Input(_)) => Ok(named),
-        Err(other) => Err(said(other)),
+        Err(other) => Err(said(other, places)),
     }
 }
 
@@ -49,11 +50,15 @@ fn joined(named: Vec<FoundPlace>, meant: Vec<FoundPlace>, limit: usize) -> Vec<F
     named.into_iter().chain(meant).filter(|place| seen.insert(place.id)).take(limit).collect()
 }
 
-fn said(error: NearestError) -> JobError {
+fn said(error: NearestError, places: &PlacesState) -> JobError {
     match error {
         NearestError::Store(error) => store_failed(&error),
         NearestError::Embed(error) => embedder_failed(&error),
-        NearestError::NotLoaded { .. } => JobError::discard(error.to_string()).class("not_loaded"),
+        NearestError::NotLoaded { .. } if places.is_coming() => {
+            let why = places.check().err().unwrap_or_else(|| "their table has just been loaded".to_owned());
+            JobError::retry(why).class(NOT_LOADED)
+        }
+        NearestError::NotLoaded { .. } => JobError::discard(error.to_string()).class(NOT_LOADED),
         NearestError::Input(error) => JobError::discard(error).class("input"),
     }
 }

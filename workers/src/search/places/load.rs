@@ -66,10 +66,37 @@ pub async fn load_some(
     store: &Store,
     embedder: &Embedder,
     places: &[&Place],
+    progress: impl FnMut(usize, usize) + Send,
+) -> Result<Loaded, LoadError> {
+    let mut turn = begin_turn(store).await?;
+    turn.execute(statement("select pg_advisory_xact_lock($1)").bind(LOAD_LOCK)).await?;
+    let loaded = fill(store, embedder, places, progress).await?;
+    turn.commit().await?;
+    Ok(loaded)
+}
+
+/// As [`load`], unless somebody else is at it: then none.
+pub(super) async fn try_load(store: &Store, embedder: &Embedder) -> Result<Option<Loaded>, LoadError> {
+    let mut turn = begin_turn(store).await?;
+    let lock = statement("select pg_try_advisory_xact_lock($1) as held").bind(LOAD_LOCK);
+    let held = turn.fetch(lock).await?.first().map_or(Ok(false), |row| row.get("held"))?;
+    if !held {
+        return Ok(None);
+    }
+    let places: Vec<&Place> = PlaceIndex::get().all().collect();
+    let loaded = fill(store, embedder, &places, |_, _| ()).await?;
+    turn.commit().await?;
+    Ok(Some(loaded))
+}
+
+/// Loads what is missing. Call it with the lock of loads held.
+async fn fill(
+    store: &Store,
+    embedder: &Embedder,
+    places: &[&Place],
     mut progress: impl FnMut(usize, usize) + Send,
 ) -> Result<Loaded, LoadError> {
     let vector = VectorType::of(embedder.dimensions());
-    let turn = take_turn(store).await?;
     ensure(store, vector).await?;
     let descriptions = descriptions(store, embedder.model()).await?;
     let wanted = |place: &&&Place| descriptions.get(&place.id().to_string()) != Some(&place.description());
@@ -86,15 +113,13 @@ pub async fn load_some(
         progress(places.len() - missing.len() + loaded.embedded, places.len());
     }
     build_index(store, vector).await?;
-    turn.commit().await?;
     Ok(loaded)
 }
 
-/// Held until the load ends, on a connection of its own.
-async fn take_turn(store: &Store) -> Result<Tx, StoreError> {
+/// The lock of loads is held until the load ends, on a connection of its own.
+async fn begin_turn(store: &Store) -> Result<Tx, StoreError> {
     let mut turn = store.begin().await?;
     turn.without_time_limit().await?;
-    turn.execute(statement("select pg_advisory_xact_lock($1)").bind(LOAD_LOCK)).await?;
     Ok(turn)
 }
 

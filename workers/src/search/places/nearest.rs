@@ -26,8 +26,8 @@ pub(super) enum NearestError {
     Input(InputError),
     /// The table holds nothing, or vectors of another model.
     #[error(
-        "search places by meaning: the table of places is not loaded for the model {model}; run `tripsage migrate`, \
-         which loads it, or search by name"
+        "search places by meaning: the table of places is not loaded for the model {model}; run `tripsage migrate` \
+         with an embedder that can be reached, which loads it, or search by name"
     )]
     NotLoaded {
         /// The model in use.

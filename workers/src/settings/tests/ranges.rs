@@ -87,5 +87,5 @@ fn short_vectors_are_for_local_models_only() {
     assert!(told.to_string().contains("512..3072"), "{told}");
     let mut local = dimensions.to_vec();
     local.extend([("TRIPSAGE_MEM0_EMBEDDER", "local"), ("TRIPSAGE_MEM0_LOCAL_MODEL_PATH", "model")]);
-    assert_eq!(load(&local).unwrap().database.vector_dimensions, 256);
+    assert_eq!(load(&local).unwrap().database.vector_dimensions, Some(256));
 }
