@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use self::options::{Options, StartError};
 use crate::{
-    broker::{BrokerError, Connection, Publisher, ServerVersion},
+    broker::{BrokerError, Connection, Fitness, Publisher, ServerVersion},
     holding::Holding,
     listener::Word,
     registry::Registry,
@@ -48,7 +48,7 @@ impl Engine {
     /// Starts a worker.
     ///
     /// # Errors
-    /// When Dragonfly cannot be reached, refuses, or is too old.
+    /// When Dragonfly cannot be reached, refuses, is too old, or may delete what waits.
     pub async fn start<C: Send + Sync + 'static>(
         options: Options,
         registry: Arc<Registry<C>>,
@@ -63,6 +63,13 @@ impl Engine {
             return Err(StartError::TooOld { at, version });
         }
         tracing::info!(server = version.product, version = version.version, at, "connected to Dragonfly");
+        let fitness = Fitness::of(&connection, &options.keys, version).await.map_err(failed)?;
+        if let Some(refusal) = fitness.refusal() {
+            return Err(StartError::Unfit { at, refusal });
+        }
+        for warning in fitness.warnings() {
+            tracing::warn!(at, "{warning}");
+        }
         let publisher = Publisher::new(connection.clone(), options.scope);
         let (intake, settling, hearts) = (Shutdown::new(), Shutdown::new(), Shutdown::new());
         let mut engine = Self { options, intake, settling, hearts, holdings: Vec::new(), publisher, connection };

@@ -10,6 +10,7 @@ mod cancel;
 mod connection;
 pub mod dead_letters;
 mod enqueue;
+mod fitness;
 mod free;
 mod generation;
 mod govern;
@@ -34,6 +35,7 @@ mod settle;
 pub mod sightings;
 mod strays;
 mod submit;
+mod tag_lock;
 mod take;
 mod version;
 
@@ -44,6 +46,7 @@ pub use self::{
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
+    fitness::Fitness,
     free::free,
     generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
