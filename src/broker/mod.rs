@@ -22,6 +22,7 @@ mod partition;
 mod peek;
 mod promote;
 mod pubsub;
+mod pulse;
 mod reclaim;
 pub mod redrive;
 mod register;
@@ -39,7 +40,9 @@ mod tag_lock;
 mod take;
 mod version;
 
-pub(crate) use self::enqueue::with_lane;
+#[cfg(test)]
+pub(crate) use self::pulse::Sent;
+pub(crate) use self::{enqueue::with_lane, pulse::warn_unless_silent};
 pub use self::{
     budget::Budgets,
     cancel::{Cancelling, Place, cancel},
@@ -55,6 +58,7 @@ pub use self::{
     partition::{Deaths, Entry, EntryId, Partition},
     promote::Promoted,
     pubsub::{Message, Publisher, Scope, Subscriber},
+    pulse::{Pulse, SILENT_AFTER, Silence},
     reclaim::Reclaimed,
     redrive::Redrive,
     register::{QueueTags, register, registered},

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     broker::Connection,
+    cycles::Cycles,
     shutdown::Shutdown,
     store::{Backlog, Store},
 };
@@ -16,7 +18,7 @@ use crate::{
 const DATABASE_LIMIT: Duration = Duration::from_secs(5);
 /// Jobs that wait longer than this to be brought to Dragonfly are late.
 const LATE: Duration = Duration::from_secs(60);
-const CACHE_LIMIT: Duration = Duration::from_secs(2);
+const DRAGONFLY_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a worker's health is made of.
 pub struct Health {
@@ -30,6 +32,8 @@ pub struct Health {
     pub shutdown: Shutdown,
     /// When it started.
     pub started: Instant,
+    /// Its loops.
+    pub cycles: Arc<Cycles>,
 }
 
 /// What one check found.
@@ -57,30 +61,41 @@ pub struct Report {
     pub version: &'static str,
     /// How long it has run, seconds.
     pub uptime_s: u64,
-    /// By what was checked: `database`, `dragonfly`, `journal`, `schema`.
+    /// By what was checked: `database`, `dragonfly`, `journal`, `loops`, `schema`.
     pub checks: BTreeMap<&'static str, Check>,
 }
 
 impl Health {
-    /// Whether the process should be left alone.
+    /// Whether the process should be left alone: a new one helps only where a loop of this one has ended.
     pub fn is_live(&self) -> bool {
-        !self.shutdown.is_expired()
+        !self.shutdown.is_expired() && self.cycles.ended().is_empty()
+    }
+
+    /// In a word: `live`, `stopping`, or that a loop has ended by itself.
+    pub fn life(&self) -> &'static str {
+        match (self.is_live(), self.shutdown.is_expired()) {
+            (true, _) => "live",
+            (false, true) => "stopping",
+            (false, false) => "a loop has ended",
+        }
     }
 
     /// Runs every check, all at the same time.
     pub async fn report(&self) -> Report {
         let (database, dragonfly, journal, schema) = tokio::join!(
             timed(DATABASE_LIMIT, async { self.store.ping().await.map_err(|error| error.to_string()) }),
-            timed(CACHE_LIMIT, async { self.connection.ping().await.map_err(|error| error.to_string()) }),
+            self.dragonfly(),
             timed(DATABASE_LIMIT, self.journal()),
             timed(DATABASE_LIMIT, self.schema()),
         );
-        let can_work = database.ok && dragonfly.ok && schema.ok;
+        let loops = self.loops();
+        let can_work = database.ok && dragonfly.ok && schema.ok && loops.ok;
         let all_ok = can_work && journal.ok;
         let checks = BTreeMap::from([
             ("database", database),
             ("dragonfly", dragonfly),
             ("journal", journal),
+            ("loops", loops),
             ("schema", schema),
         ]);
         let stopping = self.shutdown.is_stopping();
@@ -99,6 +114,22 @@ impl Health {
             uptime_s: self.started.elapsed().as_secs(),
             checks,
         }
+    }
+
+    /// A server that answers nobody is told in the words of the log.
+    async fn dragonfly(&self) -> Check {
+        let ping = async { self.connection.ping().await.map_err(|error| error.to_string()) };
+        let mut check = timed(DRAGONFLY_LIMIT, ping).await;
+        if let Some(silence) = self.connection.pulse().silence(Instant::now()).filter(|_| !check.ok) {
+            check.error = Some(format!("the server at {} {silence}", self.connection.address().shown()));
+        }
+        check
+    }
+
+    /// Whether every loop goes on: one that stands still serves nobody, whatever the servers say.
+    fn loops(&self) -> Check {
+        let problem = self.cycles.problem(Instant::now());
+        Check { ok: problem.is_none(), took_ms: 0, error: problem }
     }
 
     /// Late jobs do not keep this worker from working, and say that something else does.

@@ -8,7 +8,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{resp::Resp, wait::eventually};
+use crate::{
+    binary::{bare, said},
+    resp::Resp,
+    wait::eventually,
+};
 
 /// A server of Dragonfly's protocol.
 pub struct RedisServer {
@@ -50,8 +54,13 @@ impl RedisServer {
 
     /// Starts a real Dragonfly, as the service runs it, when there is one on PATH.
     pub async fn dragonfly() -> Option<Self> {
-        let options = ["--cluster_mode=emulated", "--lock_on_hashtags", "--proactor_threads=2", "--dbfilename="];
-        let all = options.into_iter().chain(["--version_check=false"]).map(str::to_owned).collect();
+        Self::dragonfly_with(&["--cluster_mode=emulated", "--lock_on_hashtags", "--dbfilename="]).await
+    }
+
+    /// Starts a real Dragonfly of two threads with these options, when there is one on PATH.
+    pub async fn dragonfly_with(options: &[&str]) -> Option<Self> {
+        let all = ["--proactor_threads=2", "--version_check=false"].iter().chain(options);
+        let all = all.map(|&option| option.to_owned()).collect();
         Some(Self::launch(on_path("dragonfly")?, all).await)
     }
 
@@ -117,6 +126,21 @@ impl RedisServer {
             drop(child.kill()); // one that has ended already is what is wanted
             drop(child.wait());
         }
+    }
+
+    /// Stops it where it stands, as a machine that hangs does: connections stay open, and nothing is answered.
+    pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets it go on.
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(said(bare("kill").args([name, &pid])).await.success);
     }
 
     /// Where it listens, on this machine.

@@ -62,6 +62,7 @@ pub async fn work() -> anyhow::Result<()> {
         store,
         shutdown: process.clone(),
         started: std::time::Instant::now(),
+        cycles: Arc::clone(engine.cycles()),
     };
     drop(process.spawn(http::serve(listener, Arc::new(health), metrics::install()?, process.clone())));
     tracing::info!(port, worker = spec.name, "ready");

@@ -49,6 +49,7 @@ pub async fn run(app: &App, args: &WorkerArgs) -> anyhow::Result<()> {
         store,
         shutdown: process.clone(),
         started: Instant::now(),
+        cycles: Arc::clone(engine.cycles()),
     };
     let port = listener.local_addr()?.port();
     let answers = http::serve(listener, Arc::new(health), handle, answering.clone());
