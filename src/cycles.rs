@@ -49,12 +49,7 @@ pub struct Cycle {
 impl Cycles {
     /// No loop yet; a lease says how long a loop may be late at least.
     pub fn new(lease: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            started: Instant::now(),
-            lease,
-            known: Mutex::default(),
-            is_over: AtomicBool::new(false),
-        })
+        Arc::new(Self { started: Instant::now(), lease, known: Mutex::default(), is_over: AtomicBool::new(false) })
     }
 
     /// A loop that begins now and completes a cycle every `interval`.

@@ -9,7 +9,7 @@
 //! 4. settlers settle what came of them until the deadline, or for 3 s where that is later, and are given up 3 s later;
 //! 5. hearts stop and connections close, within 3 s.
 //!
-//! To a server that answers nobody no goodbye is said.
+//! To a server that answers nobody no goodbye is said, and each of these 3 s is 1 s.
 
 mod options;
 mod start;
@@ -53,6 +53,9 @@ const GOODBYE_HEARD: Duration = Duration::from_secs(1);
 
 /// After the drain deadline: how long each further step may take.
 const LAST_TRIES: Duration = Duration::from_secs(3);
+
+/// The same while the server answers nobody.
+const LAST_TRIES_IN_SILENCE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Starts a worker.
@@ -103,17 +106,25 @@ impl Engine {
         }
         self.say_goodbye().await;
         // The executors are gone, and with them the settlers' senders: they settle what is left, then end.
-        let settled_by = deadline.max(tokio::time::Instant::now() + LAST_TRIES);
+        let settled_by = deadline.max(tokio::time::Instant::now() + self.last_tries());
         if tokio::time::timeout_at(settled_by, self.settling.finished()).await.is_err() {
             self.settling.expire();
-            drop(tokio::time::timeout(LAST_TRIES, self.settling.finished()).await);
+            drop(tokio::time::timeout(self.last_tries(), self.settling.finished()).await);
         }
         self.hearts.stop();
-        let has_closed = tokio::time::timeout(LAST_TRIES, self.close()).await.is_ok();
-        if !has_closed && self.connection.pulse().silence(Instant::now()).is_none() {
+        let has_closed = tokio::time::timeout(self.last_tries(), self.close()).await.is_ok();
+        if !has_closed && !self.is_server_silent() {
             tracing::warn!("the server did not hear that this worker is gone; its lease runs out instead");
         }
         tracing::info!("stopped");
+    }
+
+    fn is_server_silent(&self) -> bool {
+        self.connection.pulse().silence(Instant::now()).is_some()
+    }
+
+    fn last_tries(&self) -> Duration {
+        if self.is_server_silent() { LAST_TRIES_IN_SILENCE } else { LAST_TRIES }
     }
 
     /// Hearts tell the server that they stop before their connections close.
@@ -134,14 +145,15 @@ impl Engine {
     async fn cut_short(&self, why: &'static str) {
         tracing::warn!(why, "ending handlers that still run; their jobs run elsewhere, at no cost of an attempt");
         self.intake.expire();
-        drop(tokio::time::timeout(LAST_TRIES, self.intake.finished()).await);
+        drop(tokio::time::timeout(self.last_tries(), self.intake.finished()).await);
     }
 
     async fn say_goodbye(&self) {
-        if self.connection.pulse().silence(Instant::now()).is_some() {
+        if self.is_server_silent() {
             return;
         }
-        let (channel, word) = (self.options.keys.control_channel(), Word::Goodbye { worker: self.options.worker.clone() });
+        let (channel, word) =
+            (self.options.keys.control_channel(), Word::Goodbye { worker: self.options.worker.clone() });
         let said = tokio::time::timeout(GOODBYE_HEARD, self.publisher.publish(&channel, word.write())).await;
         if let Ok(Err(error)) = said {
             warn_unless_silent!(error, "could not say goodbye; others find what was handed back within a second");

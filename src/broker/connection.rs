@@ -244,12 +244,17 @@ impl Connection {
         self.send(Sent::Command(command), command, args).await
     }
 
-    /// Runs the script of this name.
+    /// Sends one command that loads or runs the script of this name.
     ///
     /// # Errors
     /// As [`Connection::call`].
-    pub(super) async fn call_script(&self, name: &'static str, args: Vec<Value>) -> Result<Value, BrokerError> {
-        self.send(Sent::Script(name), "EVALSHA", args).await
+    pub(super) async fn call_for(
+        &self,
+        script: &'static str,
+        command: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Value, BrokerError> {
+        self.send(Sent::Script(script), command, args).await
     }
 
     /// Sends one command that may block at the server.

@@ -95,7 +95,9 @@ impl Fitness {
         let (found, (major, minor)) = (&self.version.version, TESTED);
         match self.version.numbers() {
             Some(numbers) if numbers >= TESTED => None,
-            Some(_) => Some(format!("Dragonfly {found} is older than v{major}.{minor}, the tested version: upgrade it")),
+            Some(_) => {
+                Some(format!("Dragonfly {found} is older than v{major}.{minor}, the tested version: upgrade it"))
+            }
             None => Some(format!(
                 "the version `{found}` of this Dragonfly cannot be read; v{major}.{minor} is tested: run a release of v{major}.{minor} or later"
             )),

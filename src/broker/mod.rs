@@ -42,7 +42,6 @@ mod version;
 
 #[cfg(test)]
 pub(crate) use self::pulse::Sent;
-pub(crate) use self::{enqueue::with_lane, pulse::warn_unless_silent};
 pub use self::{
     budget::Budgets,
     cancel::{Cancelling, Place, cancel},
@@ -72,6 +71,10 @@ pub use self::{
     take::Taken,
     version::ServerVersion,
 };
+pub(crate) use self::{enqueue::with_lane, pulse::warn_unless_silent};
+
+/// The target of the client library's log lines. It tells of every connection that is lost; the roles say what follows.
+pub const CLIENT: &str = "fred";
 
 /// The most deliveries that one script call handles: a script holds up its thread, so it stays short.
 pub const MAX_PER_SCRIPT: usize = 128;

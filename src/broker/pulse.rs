@@ -157,10 +157,7 @@ impl Display for Silence {
         let asked = self.since + self.lasted;
         let (since, sent) = (time_of_day(asked, self.since), time_of_day(asked, self.first.at));
         let (seconds, first) = (self.lasted.as_secs(), self.first.sent);
-        write!(
-            f,
-            "has not answered since {since} ({seconds} s); the first that got no answer: {first}, sent at {sent}"
-        )
+        write!(f, "has not answered since {since} ({seconds} s); the first that got no answer: {first}, sent at {sent}")
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_server_that_hangs_is_told_once_and_in_health_until_it_answers_again()
     })
     .await;
     let told = health["checks"]["dragonfly"]["error"].as_str().unwrap();
-    for words in ["has not answered since", "script "] {
+    for words in ["has not answered since", "the first that got no answer: "] {
         assert!(told.contains(words), "`{words}` is not in: {told}");
     }
     let late = health["checks"]["loops"]["error"].as_str().unwrap();
@@ -51,8 +51,9 @@ async fn a_worker_stops_in_time_though_the_server_hangs() {
     let settings = [("TRIPSAGE_WORKER_PARTITIONS", "2"), ("TRIPSAGE_WORKER_DRAIN_SECONDS", "4")];
     let mut worker = WorkerProcess::start(&fixture, &settings).await;
     fixture.run(&["enqueue", "diagnostics.probe", "--wait"]).await.json();
-    let done_while_silent = fixture.run(&["enqueue", "diagnostics.probe", r#"{"sleep_ms":5000}"#]).await;
-    assert!(done_while_silent.success, "{done_while_silent:?}");
+    // Its outcome comes while the server hangs, and cannot be settled.
+    let submitted = fixture.run(&["enqueue", "diagnostics.probe", r#"{"sleep_ms":5000}"#]).await;
+    assert!(submitted.success, "{submitted:?}");
     eventually("the job running", async || {
         let queues = fixture.run(&["queues", "--json"]).await.json();
         queues.as_array().unwrap().iter().any(|line| line["in_flight"] == 1).then_some(())
@@ -62,7 +63,8 @@ async fn a_worker_stops_in_time_though_the_server_hangs() {
     worker.log_until("has not answered since").await;
     let told = Instant::now();
     let (ended_well, log) = worker.stop().await;
-    let (took, longest) = (told.elapsed(), Duration::from_secs(4 + 12));
+    // The drain deadline, and the documented second for each of the four steps after it.
+    let (took, longest) = (told.elapsed(), Duration::from_secs(4 + 2 * 4));
     assert!(ended_well && took < longest, "after {took:?}: {log:#?}");
     assert!(log.iter().any(|line| line.contains("stopped")), "{log:#?}");
     server.thaw().await;
