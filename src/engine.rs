@@ -2,7 +2,7 @@
 //!
 //! Start: connections → hearts → settlers → executors → consumers, promoters, reclaimers → registrar, listener, sampler.
 //!
-//! Stop, in this order, the whole within the drain deadline plus 12 seconds, whatever the servers do:
+//! Stop, in this order, the whole within the drain deadline plus 13 seconds, whatever the servers do:
 //! 1. consumers, reclaimers and promoters take nothing more; what is in hand and not begun goes back;
 //! 2. goodbye is said, so that others claim it at once;
 //! 3. running handlers end, or are cut short at the deadline (or at a second signal) and handed back within 3 s;
