@@ -10,7 +10,8 @@ use std::{
 };
 
 use crate::{
-    broker::{BrokerError, BrokerErrorKind, Entry, Held, MAX_PER_SCRIPT, Taken},
+    broker::{BrokerError, BrokerErrorKind, Entry, Held, MAX_PER_SCRIPT, Taken, warn_unless_silent},
+    cycles::Cycle,
     executor::{Executor, Origin},
     gate::Gate,
     holding::Holding,
@@ -22,6 +23,9 @@ use crate::{
 /// How often it is asked again whether the server still says that the queue is paused, should the word be lost.
 const PAUSED: Duration = Duration::from_millis(500);
 
+/// About how long one cycle lasts while nothing comes: a read that waits at the server.
+pub(crate) const CYCLE: Duration = Duration::from_secs(2);
+
 /// Reads one partition.
 pub(crate) struct Consumer<C> {
     pub(crate) holding: Arc<Holding>,
@@ -29,19 +33,24 @@ pub(crate) struct Consumer<C> {
     pub(crate) slots: Slots,
     pub(crate) gate: Arc<Gate>,
     pub(crate) worker: Arc<str>,
+    pub(crate) cycle: Cycle,
 }
 
 impl<C: Send + Sync + 'static> Consumer<C> {
     /// Ends when told to stop; a read that is on its way is waited for, so that nothing it brings is stranded.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         while !shutdown.is_stopping() {
+            // A queue may be paused, and jobs may run, for hours.
+            self.cycle.rests();
             if shutdown.run_until_stopped(self.gate.opened()).await.is_none() {
                 break;
             }
             let Some(slots) = shutdown.run_until_stopped(self.slots.some(MAX_PER_SCRIPT)).await else { break };
+            self.cycle.resumes();
             if let Err(error) = self.cycle(slots, &shutdown).await {
                 self.recover(&error, &shutdown).await;
             }
+            self.cycle.completed();
         }
     }
 
@@ -98,17 +107,19 @@ impl<C: Send + Sync + 'static> Consumer<C> {
     /// the runner hands it back then.
     async fn accept_waited(&self, entry: Entry) {
         metrics::jobs_taken(&self.holding.partition.queue, 1);
+        self.cycle.rests();
         let slot = self.slots.some(1).await;
         self.executor.accept(&self.holding, entry, slot, Origin::Fresh);
     }
 
     async fn recover(&self, error: &BrokerError, shutdown: &Shutdown) {
         metrics::role_failed("consumer");
+        self.cycle.failed();
         // A read of several streams, one of which lacks its group, may be answered NOGROUP after it took entries of the others.
         if matches!(error.kind(), BrokerErrorKind::Unreachable | BrokerErrorKind::NoGroup) {
             self.holding.doubt(Instant::now());
         }
-        tracing::warn!(%error, queue = %self.holding.partition.queue, partition = %self.holding.partition.tag, "could not read jobs; trying again");
+        warn_unless_silent!(error, queue = %self.holding.partition.queue, partition = %self.holding.partition.tag, "could not read jobs; trying again");
         if error.kind() == BrokerErrorKind::NoGroup && self.holding.partition.create_groups().await.is_ok() {
             return;
         }

@@ -9,7 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    broker::{BrokerError, Connection, registered},
+    broker::{BrokerError, Connection, registered, warn_unless_silent},
+    cycles::Cycle,
     dead_letters::{DeadLetters, DeadLettersError, Manner},
     job::QueueName,
     keys::Keys,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// How often each worker looks; the first time when it starts.
-const LOOK: Duration = Duration::from_secs(3600);
+pub(crate) const LOOK: Duration = Duration::from_secs(3600);
 
 /// Expires the dead letters of every queue of the fleet.
 pub(crate) struct Expirer {
@@ -27,6 +28,7 @@ pub(crate) struct Expirer {
     pub(crate) keys: Keys,
     pub(crate) store: Store,
     pub(crate) retention: Duration,
+    pub(crate) cycle: Cycle,
 }
 
 /// Why dead letters could not be expired.
@@ -40,6 +42,13 @@ enum ExpireError {
     Letters(#[from] DeadLettersError),
 }
 
+impl ExpireError {
+    /// Whether the server answers nobody, which the observer says.
+    fn is_of_silence(&self) -> bool {
+        matches!(self, Self::Broker(error) if error.is_of_silence())
+    }
+}
+
 impl Expirer {
     /// Ends when told to stop; what was forgotten until then stays forgotten.
     pub(crate) async fn run(self, shutdown: Shutdown) {
@@ -48,8 +57,10 @@ impl Expirer {
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
             if let Some(Err(error)) = shutdown.run_until_stopped(Box::pin(self.expire())).await {
                 metrics::role_failed("expirer");
-                tracing::warn!(%error, "could not forget old dead letters; trying again in an hour");
+                self.cycle.failed();
+                warn_unless_silent!(error, "could not forget old dead letters; trying again in an hour");
             }
+            self.cycle.completed();
         }
     }
 

@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::{clock::ServerClock, holding::Holding, shutdown::Shutdown, telemetry::metrics};
+use crate::{
+    broker::warn_unless_silent, clock::ServerClock, cycles::Cycle, holding::Holding, shutdown::Shutdown,
+    telemetry::metrics,
+};
 
 /// At least once a second, and thrice a lease where that is shorter.
 const BEAT: Duration = Duration::from_secs(1);
@@ -18,6 +21,12 @@ pub(crate) struct Heart {
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) worker: Arc<str>,
     pub(crate) lease: Duration,
+    pub(crate) cycle: Cycle,
+}
+
+/// How often a worker with this lease beats.
+pub(crate) fn every(lease: Duration) -> Duration {
+    BEAT.min(lease / 3)
 }
 
 impl Heart {
@@ -33,16 +42,18 @@ impl Heart {
 
     /// Ends when told to stop, and tells the server so.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let mut ticks = interval(BEAT.min(self.lease / 3));
+        let mut ticks = interval(every(self.lease));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
             if let Err(error) = self.begin().await {
                 metrics::role_failed("heart");
-                tracing::warn!(%error, partition = %self.holding.partition.tag, "the server did not hear our heart");
+                self.cycle.failed();
+                warn_unless_silent!(error, partition = %self.holding.partition.tag, "the server did not hear our heart");
             }
+            self.cycle.completed();
         }
         if let Err(error) = self.holding.partition.stop_beating(&self.worker).await {
-            tracing::warn!(%error, "could not say that this worker is gone; its lease runs out instead");
+            warn_unless_silent!(error, "could not say that this worker is gone; its lease runs out instead");
         }
     }
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
-use crate::{broker::Subscriber, cancellations::Cancellations, holding::Holding, job::JobId, shutdown::Shutdown};
+use crate::{
+    broker::Subscriber, cancellations::Cancellations, cycles::Cycle, holding::Holding, job::JobId, shutdown::Shutdown,
+};
 
 /// A word between workers, JSON on the control channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,8 @@ pub(crate) struct Listener {
     pub(crate) cancellations: Arc<Cancellations>,
     /// This worker's partitions by their tags.
     pub(crate) holdings: HashMap<String, Arc<Holding>>,
+    /// Says that the loop goes on, as long as it is kept.
+    pub(crate) _cycle: Cycle,
 }
 
 impl Listener {

@@ -6,14 +6,15 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broker::{BrokerError, MAX_PER_SCRIPT},
+    broker::{BrokerError, MAX_PER_SCRIPT, warn_unless_silent},
+    cycles::Cycle,
     holding::Holding,
     shutdown::Shutdown,
     telemetry::metrics,
 };
 
 /// The longest sleep: a lost word makes nobody wait longer.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// After a failure.
 const FAILED: Duration = Duration::from_millis(500);
@@ -21,6 +22,7 @@ const FAILED: Duration = Duration::from_millis(500);
 /// Promotes the delayed jobs of one partition.
 pub(crate) struct Promoter {
     pub(crate) holding: Arc<Holding>,
+    pub(crate) cycle: Cycle,
 }
 
 impl Promoter {
@@ -32,10 +34,12 @@ impl Promoter {
                 Ok(pause) => pause,
                 Err(error) => {
                     metrics::role_failed("promoter");
-                    tracing::warn!(%error, partition = %self.holding.partition.tag, "could not make delayed jobs ready; trying again");
+                    self.cycle.failed();
+                    warn_unless_silent!(error, partition = %self.holding.partition.tag, "could not make delayed jobs ready; trying again");
                     FAILED
                 }
             };
+            self.cycle.completed();
         }
     }
 

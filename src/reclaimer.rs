@@ -10,7 +10,8 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    broker::{BrokerError, BrokerErrorKind, Held, MAX_PER_SCRIPT, Reclaimed},
+    broker::{BrokerError, BrokerErrorKind, Held, MAX_PER_SCRIPT, Reclaimed, warn_unless_silent},
+    cycles::Cycle,
     executor::{Executor, Origin},
     gate::Gate,
     holding::Holding,
@@ -19,7 +20,7 @@ use crate::{
     telemetry::metrics,
 };
 
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// How old a delivery is that nobody here knows before its reply counts as lost, while there is doubt.
 const DOUBTFUL: Duration = Duration::from_secs(1);
@@ -36,6 +37,7 @@ pub(crate) struct Reclaimer<C> {
     pub(crate) goodbyes: watch::Receiver<u64>,
     /// Changes when the queue is paused or resumed.
     pub(crate) turns: watch::Receiver<bool>,
+    pub(crate) cycle: Cycle,
 }
 
 impl<C: Send + Sync + 'static> Reclaimer<C> {
@@ -62,6 +64,7 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
                     Err(error) => self.recover(&error).await,
                 }
             }
+            self.cycle.completed();
         }
     }
 
@@ -132,10 +135,11 @@ impl<C: Send + Sync + 'static> Reclaimer<C> {
 
     async fn recover(&self, error: &BrokerError) {
         metrics::role_failed("reclaimer");
+        self.cycle.failed();
         if error.kind() == BrokerErrorKind::Unreachable {
             self.holding.doubt(Instant::now().into_std());
         }
-        tracing::warn!(%error, partition = %self.holding.partition.tag, "could not look for abandoned jobs; trying again");
+        warn_unless_silent!(error, partition = %self.holding.partition.tag, "could not look for abandoned jobs; trying again");
         if error.kind() == BrokerErrorKind::NoGroup {
             drop(self.holding.partition.create_groups().await); // the next look says if that failed
         }

@@ -11,7 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use crate::{
-    broker::{BrokerError, Connection, Memory, mark_memory, memory, register},
+    broker::{BrokerError, Connection, Memory, mark_memory, memory, register, warn_unless_silent},
+    cycles::Cycle,
     job::{Kind, QueueName},
     keys::Keys,
     partition::Tag,
@@ -20,7 +21,7 @@ use crate::{
     telemetry::metrics,
 };
 
-const LOOK: Duration = Duration::from_secs(2);
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
 /// Reconciles the journal with Dragonfly's memory.
 pub(crate) struct Reconciler {
@@ -32,6 +33,7 @@ pub(crate) struct Reconciler {
     /// What this worker knows to run, told to those who enqueue in SQL.
     pub(crate) kinds: Vec<(Kind, QueueName)>,
     pub(crate) max_payload_bytes: usize,
+    pub(crate) cycle: Cycle,
 }
 
 /// Why the journal could not be reconciled.
@@ -43,6 +45,13 @@ enum ReconcileError {
     Store(#[from] StoreError),
 }
 
+impl ReconcileError {
+    /// Whether the server answers nobody, which the observer says.
+    fn is_of_silence(&self) -> bool {
+        matches!(self, Self::Broker(error) if error.is_of_silence())
+    }
+}
+
 impl Reconciler {
     /// Ends when told to stop.
     pub(crate) async fn run(self, shutdown: Shutdown) {
@@ -52,8 +61,10 @@ impl Reconciler {
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
             if let Err(error) = self.look(&mut kinds_are_known).await {
                 metrics::role_failed("reconciler");
-                tracing::warn!(%error, "could not compare Dragonfly's memory with the journal; trying again");
+                self.cycle.failed();
+                warn_unless_silent!(error, "could not compare Dragonfly's memory with the journal; trying again");
             }
+            self.cycle.completed();
         }
     }
 

@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    broker::{BrokerError, Connection, govern, policies, register},
+    broker::{BrokerError, Connection, govern, policies, register, warn_unless_silent},
+    cycles::Cycle,
     gate::Gate,
     job::QueueName,
     keys::Keys,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// How long a word that is lost on the control channel can be missed.
-const REGISTER: Duration = Duration::from_secs(5);
+pub(crate) const REGISTER: Duration = Duration::from_secs(5);
 
 /// Every queue's policy, those that have one.
 pub(crate) type Policies = BTreeMap<QueueName, Policy>;
@@ -45,6 +46,7 @@ pub(crate) struct Registrar {
     pub(crate) policies: Policies,
     /// An operator has decided something.
     pub(crate) decided: Arc<Notify>,
+    pub(crate) cycle: Cycle,
 }
 
 /// Why the fleet's list could not be seen to.
@@ -54,6 +56,13 @@ enum RegistrarError {
     Broker(#[from] BrokerError),
     #[error("the policies, which stay as they were: {0}")]
     Store(#[from] StoreError),
+}
+
+impl RegistrarError {
+    /// Whether the server answers nobody, which the observer says.
+    fn is_of_silence(&self) -> bool {
+        matches!(self, Self::Broker(error) if error.is_of_silence())
+    }
 }
 
 /// What is decided, before this worker takes its first job: from Postgres, else the fleet's copy.
@@ -92,8 +101,10 @@ impl Registrar {
             let told = self.register().await;
             for error in [read.err(), told.err()].into_iter().flatten() {
                 metrics::role_failed("registrar");
-                tracing::warn!(%error, "could not see to the fleet's list of queues; trying again");
+                self.cycle.failed();
+                warn_unless_silent!(error, "could not see to the fleet's list of queues; trying again");
             }
+            self.cycle.completed();
         }
     }
 

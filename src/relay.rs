@@ -10,7 +10,8 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    broker::{BrokerError, Connection, Enqueued, QueueTags, Scope, registered},
+    broker::{BrokerError, Connection, Enqueued, QueueTags, Scope, registered, warn_unless_silent},
+    cycles::Cycle,
     job::JobId,
     keys::Keys,
     placer::Placer,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// How long a relay waits for a notice before it looks by itself.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// Jobs of one transaction.
 const BATCH: u32 = 500;
@@ -40,6 +41,7 @@ pub(crate) struct Relay {
     notices: Notices,
     /// Queues that take nothing now, and until when.
     held: HashMap<String, Instant>,
+    cycle: Cycle,
 }
 
 /// Why jobs could not be brought.
@@ -51,23 +53,32 @@ enum RelayError {
     Store(#[from] StoreError),
 }
 
+impl RelayError {
+    /// Whether the server answers nobody, which the observer says.
+    fn is_of_silence(&self) -> bool {
+        matches!(self, Self::Broker(error) if error.is_of_silence())
+    }
+}
+
 impl Relay {
-    pub(crate) fn new(connection: Connection, keys: Keys, scope: Scope, store: Store) -> Self {
+    pub(crate) fn new(connection: Connection, keys: Keys, scope: Scope, (store, cycle): (Store, Cycle)) -> Self {
         let placer = Placer { connection: connection.clone(), keys: keys.clone(), scope };
         let notices = store.notices(JOURNAL_CHANNEL);
-        Self { connection, keys, store, placer, notices, held: HashMap::new() }
+        Self { connection, keys, store, placer, notices, held: HashMap::new(), cycle }
     }
 
     /// Ends when told to stop; a batch that is on its way is finished first.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         while !shutdown.is_stopping() {
-            match self.bring().await {
-                Ok(n_jobs) if n_jobs == BATCH as usize => continue,
-                Ok(_) => {}
-                Err(error) => {
-                    metrics::role_failed("relay");
-                    tracing::warn!(%error, "could not bring journaled jobs to Dragonfly; trying again");
-                }
+            let brought = self.bring().await;
+            if let Err(error) = &brought {
+                metrics::role_failed("relay");
+                self.cycle.failed();
+                warn_unless_silent!(error, "could not bring journaled jobs to Dragonfly; trying again");
+            }
+            self.cycle.completed();
+            if brought.is_ok_and(|n_jobs| n_jobs == BATCH as usize) {
+                continue;
             }
             if shutdown.run_until_stopped(self.pause()).await.is_none() {
                 break;

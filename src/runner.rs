@@ -16,6 +16,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use crate::{
+    broker::warn_unless_silent,
     cancellations::Cancellations,
     clock::ServerClock,
     completion::Timings,
@@ -118,7 +119,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             Ok(false) => {}
             Err(error) => {
                 metrics::role_failed("runner");
-                tracing::warn!(%error, "could not note that a suspected job runs alone; handing it back");
+                warn_unless_silent!(error, "could not note that a suspected job runs alone; handing it back");
             }
         }
         self.release(ready.delivery).await;
@@ -311,7 +312,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
             Ok(n_released) => metrics::jobs_released(&holding.partition.queue, n_released),
             Err(error) => {
                 metrics::role_failed("runner");
-                tracing::warn!(%error, job.id = %delivery.envelope.id, "could not hand a job back; it is claimed once this worker's heart has stopped");
+                warn_unless_silent!(error, job.id = %delivery.envelope.id, "could not hand a job back; it is claimed once this worker's heart has stopped");
             }
         }
         holding.put_down(held);

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    broker::{BrokerError, Budgets, Connection, Depths, sampling},
+    broker::{BrokerError, Budgets, Connection, Depths, sampling, warn_unless_silent},
     clock::ServerClock,
     completion::Format,
+    cycles::Cycle,
     gate::Gate,
     job::QueueName,
     keys::PartitionKeys,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// How often budgets are measured.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// After how many of these everything is.
 const SAMPLE: u32 = 5;
@@ -30,6 +31,7 @@ pub(crate) struct Sampler {
     pub(crate) format: Format,
     pub(crate) partitions: BTreeMap<QueueName, Vec<PartitionKeys>>,
     pub(crate) gates: BTreeMap<QueueName, Arc<Gate>>,
+    pub(crate) cycle: Cycle,
 }
 
 impl Sampler {
@@ -46,8 +48,10 @@ impl Sampler {
             n_looks += 1;
             if let Err(error) = measured.and(sampled) {
                 metrics::role_failed("sampler");
-                tracing::warn!(%error, "could not sample the queues");
+                self.cycle.failed();
+                warn_unless_silent!(error, "could not sample the queues");
             }
+            self.cycle.completed();
         }
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{job::JobId, shutdown::Shutdown, store::Store, telemetry::metrics};
+use crate::{cycles::Cycle, job::JobId, shutdown::Shutdown, store::Store, telemetry::metrics};
 
-const SWEEP: Duration = Duration::from_secs(5);
+pub(crate) const SWEEP: Duration = Duration::from_secs(5);
 
 /// Rows of one page.
 const PAGE: u32 = 5_000;
@@ -17,6 +17,7 @@ const PAGE: u32 = 5_000;
 /// Sweeps the journal.
 pub(crate) struct Sweeper {
     pub(crate) store: Store,
+    pub(crate) cycle: Cycle,
 }
 
 impl Sweeper {
@@ -36,9 +37,11 @@ impl Sweeper {
                 }
                 Err(error) => {
                     metrics::role_failed("sweeper");
+                    self.cycle.failed();
                     tracing::warn!(%error, "could not sweep the journal; trying again");
                 }
             }
+            self.cycle.completed();
         }
     }
 }

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    cycles::Cycle,
     envelope::{Envelope, Options, encode_payload},
     job::{Kind, Priority, QueueName},
     schedule::{Due, Missed, Timetable, due, job_id},
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// How late a slot can be met.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// Schedules of one transaction.
 const BATCH: u32 = 50;
@@ -27,6 +28,7 @@ const BATCH: u32 = 50;
 /// Fires every schedule that is due; every worker does.
 pub(crate) struct Ticker {
     pub(crate) store: Store,
+    pub(crate) cycle: Cycle,
 }
 
 impl Ticker {
@@ -37,8 +39,10 @@ impl Ticker {
         while shutdown.run_until_stopped(ticks.tick()).await.is_some() {
             if let Err(error) = self.fire().await {
                 metrics::role_failed("ticker");
+                self.cycle.failed();
                 tracing::warn!(%error, "could not fire schedules; trying again");
             }
+            self.cycle.completed();
         }
     }
 

@@ -21,7 +21,10 @@ use fred::{
     },
 };
 
-use super::reply;
+use super::{
+    pulse::{Open, Pulse, Sent},
+    reply,
+};
 use crate::telemetry::metrics;
 
 /// How long a command may take before it fails.
@@ -33,6 +36,8 @@ pub struct Address {
     config: Config,
     shown: String,
     pool_size: usize,
+    /// Shared by every connection to this address and its clones.
+    pulse: Arc<Pulse>,
 }
 
 impl Address {
@@ -53,7 +58,7 @@ impl Address {
             .map(|host| format!("{}:{}", host.host, host.port))
             .collect::<Vec<_>>()
             .join(",");
-        Ok(Self { config, shown, pool_size: 1 })
+        Ok(Self { config, shown, pool_size: 1, pulse: Arc::default() })
     }
 
     /// The same for connections that are a pool of so many, at least one.
@@ -99,6 +104,8 @@ pub struct BrokerError {
     command: &'static str,
     kind: BrokerErrorKind,
     detail: String,
+    /// Nothing else is answered either.
+    of_silence: bool,
 }
 
 /// What a caller can do about an error.
@@ -119,7 +126,7 @@ pub enum BrokerErrorKind {
 impl BrokerError {
     pub(super) fn new(command: &'static str, error: &fred::error::Error) -> Self {
         let detail = error.details();
-        Self { command, kind: classify(error, detail), detail: readable(detail).to_owned() }
+        Self { command, kind: classify(error, detail), detail: readable(detail).to_owned(), of_silence: false }
     }
 
     pub(super) fn odd(command: &'static str, reply: &Value) -> Self {
@@ -127,17 +134,24 @@ impl BrokerError {
             command,
             kind: BrokerErrorKind::Refused,
             detail: format!("an unexpected reply of type {:?}", reply.kind()),
+            of_silence: false,
         }
     }
 
     /// A refusal for want of memory that a script answered instead of failing.
     pub(crate) fn out_of_memory(command: &'static str) -> Self {
-        Self { command, kind: BrokerErrorKind::OutOfMemory, detail: "the server's memory is full".to_owned() }
+        let detail = "the server's memory is full".to_owned();
+        Self { command, kind: BrokerErrorKind::OutOfMemory, detail, of_silence: false }
     }
 
     /// What a caller can do about it.
     pub fn kind(&self) -> BrokerErrorKind {
         self.kind
+    }
+
+    /// Whether the server answers nobody: the observer says so, and no role has to.
+    pub fn is_of_silence(&self) -> bool {
+        self.of_silence
     }
 }
 
@@ -149,15 +163,7 @@ fn readable(detail: &str) -> &str {
 
 /// By substring, not by prefix: Dragonfly puts `-ERR Error running script…` before a script's error code.
 fn classify(error: &fred::error::Error, detail: &str) -> BrokerErrorKind {
-    use fred::error::ErrorKind as Fred;
-    if matches!(
-        error.kind(),
-        Fred::IO | Fred::Timeout | Fred::Canceled | Fred::Backpressure | Fred::Tls | Fred::Routing
-    ) {
-        return BrokerErrorKind::Unreachable;
-    }
-    // Said, without a kind of its own, of a command that met a connection which was just lost.
-    if detail == "Failed to route command." {
+    if !is_answer(error) {
         return BrokerErrorKind::Unreachable;
     }
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
@@ -172,6 +178,17 @@ fn classify(error: &fred::error::Error, detail: &str) -> BrokerErrorKind {
     } else {
         BrokerErrorKind::Refused
     }
+}
+
+/// Whether the server itself said it.
+fn is_answer(error: &fred::error::Error) -> bool {
+    use fred::error::ErrorKind as Fred;
+    let is_lost = matches!(
+        error.kind(),
+        Fred::IO | Fred::Timeout | Fred::Canceled | Fred::Backpressure | Fred::Tls | Fred::Routing
+    );
+    // Said, without a kind of its own, of a command that met a connection which was just lost.
+    !is_lost && error.details() != "Failed to route command."
 }
 
 /// A connection, or a pool of them that take turns. Cheap to clone; clones share it, and commands sent together are
@@ -208,6 +225,11 @@ impl Connection {
         &self.address
     }
 
+    /// Whether the server answers, as all connections to this address see it.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.address.pulse
+    }
+
     /// Closes the connection once what was sent is answered.
     pub async fn close(&self) {
         let quit = futures::future::join_all(self.clients.iter().map(ClientLike::quit)).await;
@@ -219,7 +241,20 @@ impl Connection {
     /// # Errors
     /// What the server refused, or that it could not be asked.
     pub(crate) async fn call(&self, command: &'static str, args: Vec<Value>) -> Result<Value, BrokerError> {
-        self.send(command, args, false).await
+        self.send(Sent::Command(command), command, args).await
+    }
+
+    /// Sends one command that loads or runs the script of this name.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(super) async fn call_for(
+        &self,
+        script: &'static str,
+        command: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Value, BrokerError> {
+        self.send(Sent::Script(script), command, args).await
     }
 
     /// Sends one command that may block at the server.
@@ -227,7 +262,13 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call`].
     pub(crate) async fn call_blocking(&self, command: &'static str, args: Vec<Value>) -> Result<Value, BrokerError> {
-        self.send(command, args, true).await
+        let sent = self.client().custom::<Value, Value>(CustomCommand::new_static(command, None, true), args);
+        // While it waits it is no sign of silence.
+        let answered = Box::pin(sent).await;
+        if answered.as_ref().err().is_none_or(is_answer) {
+            self.pulse().heard(Instant::now());
+        }
+        answered.map_err(|error| self.failed(command, &error))
     }
 
     /// Sends the same command with many sets of arguments at once; gives the answers in the same order.
@@ -239,16 +280,18 @@ impl Connection {
         command: &'static str,
         calls: impl Iterator<Item = Vec<Value>>,
     ) -> Result<Vec<Value>, BrokerError> {
-        let failed = |error: fred::error::Error| BrokerError::new(command, &error);
+        let failed = |error: fred::error::Error| self.failed(command, &error);
         let begun = Instant::now();
+        let open = self.pulse().sent(Sent::Command(command), begun);
         let pipeline = self.client().pipeline();
         for args in calls {
             let queued = pipeline.custom::<(), Value>(CustomCommand::new_static(command, None, false), args);
             queued.await.map_err(failed)?;
         }
-        let answered = pipeline.all().await.map_err(failed);
+        let answered = pipeline.all().await;
+        tell(open, answered.as_ref().err().is_none_or(is_answer));
         metrics::broker_called(command, begun.elapsed(), answered.is_ok());
-        answered
+        answered.map_err(failed)
     }
 
     /// Sends several commands at once; gives each one's answer, in the same order.
@@ -262,13 +305,16 @@ impl Connection {
         let begun = Instant::now();
         let pipeline = self.client().pipeline();
         let commands: Vec<&'static str> = calls.iter().map(|(command, _)| *command).collect();
+        let open = self.pulse().sent(Sent::Command(commands.last().copied().unwrap_or_default()), begun);
         for (command, args) in calls {
             let queued = pipeline.custom::<(), Value>(CustomCommand::new_static(command, None, false), args);
-            queued.await.map_err(|error| BrokerError::new(command, &error))?;
+            queued.await.map_err(|error| self.failed(command, &error))?;
         }
-        let answers = Box::pin(pipeline.try_all::<Value>()).await.into_iter().zip(&commands);
+        let answers = Box::pin(pipeline.try_all::<Value>()).await;
+        tell(open, answers.iter().any(|answer| answer.as_ref().err().is_none_or(is_answer)));
+        let answers = answers.into_iter().zip(&commands);
         let answers: Vec<_> =
-            answers.map(|(answer, command)| answer.map_err(|error| BrokerError::new(command, &error))).collect();
+            answers.map(|(answer, command)| answer.map_err(|error| self.failed(command, &error))).collect();
         for (command, answer) in commands.iter().zip(&answers) {
             metrics::broker_called(command, begun.elapsed(), answer.is_ok());
         }
@@ -276,14 +322,20 @@ impl Connection {
     }
 
     /// Boxed: a call is as large as all that the client library may do for it, and would make what waits for it as large.
-    async fn send(&self, command: &'static str, args: Vec<Value>, blocking: bool) -> Result<Value, BrokerError> {
+    async fn send(&self, what: Sent, command: &'static str, args: Vec<Value>) -> Result<Value, BrokerError> {
         let begun = Instant::now();
-        let sent = self.client().custom::<Value, Value>(CustomCommand::new_static(command, None, blocking), args);
-        let answered = Box::pin(sent).await.map_err(|error| BrokerError::new(command, &error));
-        if !blocking {
-            metrics::broker_called(command, begun.elapsed(), answered.is_ok());
-        }
-        answered
+        let open = self.pulse().sent(what, begun);
+        let sent = self.client().custom::<Value, Value>(CustomCommand::new_static(command, None, false), args);
+        let answered = Box::pin(sent).await;
+        tell(open, answered.as_ref().err().is_none_or(is_answer));
+        metrics::broker_called(command, begun.elapsed(), answered.is_ok());
+        answered.map_err(|error| self.failed(command, &error))
+    }
+
+    fn failed(&self, command: &'static str, error: &fred::error::Error) -> BrokerError {
+        let error = BrokerError::new(command, error);
+        let is_lost = error.kind == BrokerErrorKind::Unreachable;
+        BrokerError { of_silence: is_lost && self.pulse().silence(Instant::now()).is_some(), ..error }
     }
 
     /// Asks for a sign of life.
@@ -307,6 +359,10 @@ impl Connection {
             .map(|(seconds, micros)| seconds * 1000 + micros / 1000)
             .ok_or_else(|| BrokerError::odd("TIME", &time))
     }
+}
+
+fn tell(open: Open<'_>, is_answered: bool) {
+    if is_answered { open.answered(Instant::now()) } else { open.failed() }
 }
 
 async fn connect(address: &Address) -> Result<Client, BrokerError> {

@@ -10,6 +10,7 @@ mod cancel;
 mod connection;
 pub mod dead_letters;
 mod enqueue;
+mod fitness;
 mod free;
 mod generation;
 mod govern;
@@ -21,6 +22,7 @@ mod partition;
 mod peek;
 mod promote;
 mod pubsub;
+mod pulse;
 mod reclaim;
 pub mod redrive;
 mod register;
@@ -34,16 +36,19 @@ mod settle;
 pub mod sightings;
 mod strays;
 mod submit;
+mod tag_lock;
 mod take;
 mod version;
 
-pub(crate) use self::enqueue::with_lane;
+#[cfg(test)]
+pub(crate) use self::pulse::Sent;
 pub use self::{
     budget::Budgets,
     cancel::{Cancelling, Place, cancel},
     connection::{Address, BrokerError, BrokerErrorKind, COMMAND_TIMEOUT, Connection},
     dead_letters::StoredLetter,
     enqueue::{Door, Due, Enqueue, Enqueued},
+    fitness::Fitness,
     free::free,
     generation::{Memory, mark_memory, memory},
     govern::{govern, policies},
@@ -52,6 +57,7 @@ pub use self::{
     partition::{Deaths, Entry, EntryId, Partition},
     promote::Promoted,
     pubsub::{Message, Publisher, Scope, Subscriber},
+    pulse::{Pulse, SILENT_AFTER, Silence},
     reclaim::Reclaimed,
     redrive::Redrive,
     register::{QueueTags, register, registered},
@@ -65,6 +71,10 @@ pub use self::{
     take::Taken,
     version::ServerVersion,
 };
+pub(crate) use self::{enqueue::with_lane, pulse::warn_unless_silent};
+
+/// The target of the client library's log lines. It tells of every connection that is lost; the roles say what follows.
+pub const CLIENT: &str = "fred";
 
 /// The most deliveries that one script call handles: a script holds up its thread, so it stays short.
 pub const MAX_PER_SCRIPT: usize = 128;

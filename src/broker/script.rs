@@ -40,12 +40,12 @@ impl Script {
         // Of many calls that are the first together, one loads it.
         let digest = self.digest.get_or_try_init(|| self.load(connection)).await?;
         let call = self.call(digest, keys, args);
-        match connection.call("EVALSHA", call.clone()).await {
+        match connection.call_for(self.name, "EVALSHA", call.clone()).await {
             Err(error) if error.kind() == BrokerErrorKind::NoScript => {
                 // By the name that this server gives it, whatever another one called it.
                 let mut call = call;
                 call[0] = text(self.load(connection).await?);
-                connection.call("EVALSHA", call).await
+                connection.call_for(self.name, "EVALSHA", call).await
             }
             answered => answered,
         }
@@ -61,7 +61,7 @@ impl Script {
     }
 
     async fn load(&self, connection: &Connection) -> Result<String, BrokerError> {
-        let loaded = connection.call("SCRIPT", vec![text("LOAD"), text(self.source)]).await?;
+        let loaded = connection.call_for(self.name, "SCRIPT", vec![text("LOAD"), text(self.source)]).await?;
         reply::text(&loaded).ok_or_else(|| BrokerError::odd(self.name, &loaded))
     }
 }

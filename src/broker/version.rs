@@ -19,6 +19,8 @@ pub struct ServerVersion {
 /// XAUTOCLAIM, XPENDING with IDLE and XADD with MINID came with Redis 6.2.
 const OLDEST: (u32, u32) = (6, 2);
 
+const DRAGONFLY: &str = "dragonfly";
+
 impl ServerVersion {
     /// Asks the server.
     ///
@@ -34,18 +36,32 @@ impl ServerVersion {
         self.compatible >= OLDEST
     }
 
-    fn parse(info: &str) -> Self {
-        let field = |name: &str| {
-            info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
-        };
+    /// Whether it is a Dragonfly.
+    pub fn is_dragonfly(&self) -> bool {
+        self.product == DRAGONFLY
+    }
+
+    /// Major and minor number of the version; none where it is written in another way, as a build of one's own is.
+    pub(super) fn numbers(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.version.trim_start_matches("df-").trim_start_matches('v').split('.');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+
+    pub(super) fn parse(info: &str) -> Self {
+        let field = |name: &str| field(info, name);
         let redis = field("redis_version").unwrap_or_default();
         let mut numbers = redis.split('.').map(|part| part.parse().unwrap_or_default());
         let compatible = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-        let named = [("dragonfly", field("dragonfly_version")), ("valkey", field("valkey_version"))];
+        let named = [(DRAGONFLY, field("dragonfly_version")), ("valkey", field("valkey_version"))];
         let found = named.into_iter().find_map(|(product, version)| Some((product, version?)));
         let (product, version) = found.unwrap_or(("redis", redis));
         Self { product, version, compatible }
     }
+}
+
+/// The value of one line of INFO.
+pub(super) fn field(info: &str, name: &str) -> Option<String> {
+    info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
 }
 
 #[cfg(test)]

@@ -70,4 +70,12 @@ pub enum StartError {
         /// What it is.
         version: ServerVersion,
     },
+    /// The server may delete what waits.
+    #[error("use the server at {at}: {refusal}")]
+    Unfit {
+        /// Host and port.
+        at: String,
+        /// What is wrong, and what to do.
+        refusal: String,
+    },
 }

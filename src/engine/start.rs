@@ -13,34 +13,35 @@ use crate::{
     broker::{BrokerError, Expiring, Partition, SettleContext, Subscriber, register},
     cancellations::Cancellations,
     clock::ServerClock,
-    consumer::Consumer,
+    consumer::{self, Consumer},
     executor::Executor,
-    expirer::Expirer,
+    expirer::{self, Expirer},
     gate::Gate,
-    heart::Heart,
+    heart::{self, Heart},
     holding::Holding,
     job::QueueName,
     keys::PartitionKeys,
     listener::Listener,
+    observer::Observer,
     partition::tags,
-    promoter::Promoter,
-    reclaimer::Reclaimer,
-    reconciler::Reconciler,
-    registrar::{Policies, Registered, Registrar, first_policies},
+    promoter::{self, Promoter},
+    reclaimer::{self, Reclaimer},
+    reconciler::{self, Reconciler},
+    registrar::{self, Policies, Registered, Registrar, first_policies},
     registry::Registry,
-    relay::Relay,
+    relay::{self, Relay},
     reporter::Reporter,
     retry_budget::RetryBudget,
     runner::Runner,
-    sampler::Sampler,
+    sampler::{self, Sampler},
     settlement::SharedBudget,
     settler::{Lane, Settler},
     slots::Slots,
     solitude::Solitude,
     store::Store,
-    sweeper::Sweeper,
+    sweeper::{self, Sweeper},
     telemetry::metrics::JobMeters,
-    ticker::Ticker,
+    ticker::{self, Ticker},
 };
 
 /// How jobs of one queue are let in and taken back, shared by the queue's roles.
@@ -59,6 +60,7 @@ impl Engine {
         context: &Arc<C>,
         store: &Store,
     ) -> Result<(), BrokerError> {
+        drop(self.hearts.spawn(Observer::new(&self.connection).run(self.hearts.clone())));
         let clock = Arc::new(ServerClock::new());
         let (said, goodbyes) = watch::channel(0);
         let (decided, cancellations) = (Arc::new(Notify::new()), Arc::new(Cancellations::new()));
@@ -111,13 +113,15 @@ impl Engine {
             store: store.clone(),
             policies,
             decided: Arc::clone(&decided),
+            cycle: self.cycles.begin("registrar", "", registrar::REGISTER),
         };
         drop(self.intake.spawn(registrar.run(self.intake.clone())));
         let subscriber = Subscriber::open(&self.options.address, self.options.scope).await?;
         subscriber.subscribe(&self.options.keys.control_channel()).await?;
         let by_tag = |holding: &Arc<Holding>| (holding.partition.tag.to_string(), Arc::clone(holding));
         let holdings = self.holdings.iter().map(by_tag).collect();
-        let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings };
+        let _cycle = self.cycles.begin_waiting("listener", "");
+        let listener = Listener { subscriber, goodbyes: said, decided, cancellations, holdings, _cycle };
         drop(self.intake.spawn(listener.run(self.intake.clone())));
         let sampler = Sampler {
             connection: self.connection.clone(),
@@ -126,6 +130,7 @@ impl Engine {
             format: self.options.completion_format,
             partitions: sampled,
             gates,
+            cycle: self.cycles.begin("sampler", "", sampler::LOOK),
         };
         drop(self.intake.spawn(sampler.run(self.intake.clone())));
         Ok(())
@@ -156,18 +161,22 @@ impl Engine {
             queues,
             kinds,
             max_payload_bytes: self.options.max_payload_bytes,
+            cycle: self.cycles.begin("reconciler", "", reconciler::LOOK),
         };
         drop(self.intake.spawn(reconciler.run(self.intake.clone())));
-        drop(
-            self.intake.spawn(Relay::new(connection, keys, self.options.scope, store.clone()).run(self.intake.clone())),
-        );
-        drop(self.intake.spawn(Sweeper { store: store.clone() }.run(self.intake.clone())));
+        let journal = (store.clone(), self.cycles.begin("relay", "", relay::LOOK));
+        let relay = Relay::new(connection, keys, self.options.scope, journal);
+        drop(self.intake.spawn(relay.run(self.intake.clone())));
+        let sweeper = Sweeper { store: store.clone(), cycle: self.cycles.begin("sweeper", "", sweeper::SWEEP) };
+        drop(self.intake.spawn(sweeper.run(self.intake.clone())));
         if let Some(retention) = self.options.dead_retention {
             let (connection, keys) = (self.connection.clone(), self.options.keys.clone());
-            let expirer = Expirer { connection, keys, store: store.clone(), retention };
+            let cycle = self.cycles.begin("expirer", "", expirer::LOOK);
+            let expirer = Expirer { connection, keys, store: store.clone(), retention, cycle };
             drop(self.intake.spawn(expirer.run(self.intake.clone())));
         }
-        drop(self.intake.spawn(Ticker { store: store.clone() }.run(self.intake.clone())));
+        let ticker = Ticker { store: store.clone(), cycle: self.cycles.begin("ticker", "", ticker::LOOK) };
+        drop(self.intake.spawn(ticker.run(self.intake.clone())));
     }
 
     fn start_queue<C: Send + Sync + 'static>(
@@ -200,7 +209,8 @@ impl Engine {
             budget: Arc::clone(&budget),
             shutdown: self.settling.clone(),
         });
-        let settler = Settler { outcomes, lane, max_batch: options.settle_batch };
+        let _cycle = self.cycles.begin_waiting("settler", queue);
+        let settler = Settler { outcomes, lane, max_batch: options.settle_batch, _cycle };
         drop(self.settling.spawn(settler.run()));
         let runner = Arc::new(Runner {
             context: Arc::clone(context),
@@ -228,11 +238,13 @@ impl Engine {
         (clock, goodbyes): (&Arc<ServerClock>, &watch::Receiver<u64>),
     ) -> Result<(), BrokerError> {
         let worker: Arc<str> = Arc::from(self.options.worker.as_str());
+        let tag = &holding.partition.tag;
         let heart = Heart {
             holding: Arc::clone(holding),
             clock: Arc::clone(clock),
             worker: Arc::clone(&worker),
             lease: self.options.lease,
+            cycle: self.cycles.begin("heart", tag, heart::every(self.options.lease)),
         };
         heart.begin().await?;
         drop(self.hearts.spawn(heart.run(self.hearts.clone())));
@@ -242,9 +254,12 @@ impl Engine {
             slots: ways.slots.clone(),
             gate: Arc::clone(&ways.gate),
             worker: Arc::clone(&worker),
+            cycle: self.cycles.begin("consumer", tag, consumer::CYCLE),
         };
         drop(self.intake.spawn(consumer.run(self.intake.clone())));
-        drop(self.intake.spawn(Promoter { holding: Arc::clone(holding) }.run(self.intake.clone())));
+        let cycle = self.cycles.begin("promoter", tag, promoter::LOOK);
+        let promoter = Promoter { holding: Arc::clone(holding), cycle };
+        drop(self.intake.spawn(promoter.run(self.intake.clone())));
         let reclaimer = Reclaimer {
             holding: Arc::clone(holding),
             executor: Arc::clone(executor),
@@ -254,6 +269,7 @@ impl Engine {
             lease: self.options.lease,
             goodbyes: goodbyes.clone(),
             turns: ways.gate.turns(),
+            cycle: self.cycles.begin("reclaimer", tag, reclaimer::LOOK),
         };
         drop(self.intake.spawn(reclaimer.run(self.intake.clone())));
         Ok(())

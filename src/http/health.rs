@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     broker::Connection,
+    cycles::Cycles,
     shutdown::Shutdown,
     store::{Backlog, Store},
 };
@@ -17,7 +18,7 @@ use crate::{
 const DATABASE_LIMIT: Duration = Duration::from_secs(5);
 /// Jobs that wait longer than this to be brought to Dragonfly are late.
 const LATE: Duration = Duration::from_secs(60);
-const CACHE_LIMIT: Duration = Duration::from_secs(2);
+const DRAGONFLY_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a worker's health is made of.
 pub struct Health {
@@ -33,6 +34,8 @@ pub struct Health {
     pub started: Instant,
     /// What the process itself looks at; a failure of these does not keep it from taking jobs.
     pub others: Vec<NamedCheck>,
+    /// Its loops.
+    pub cycles: Arc<Cycles>,
 }
 
 /// A check of the process's own.
@@ -69,29 +72,40 @@ pub struct Report {
     pub version: &'static str,
     /// How long it has run, seconds.
     pub uptime_s: u64,
-    /// By what was checked: `database`, `dragonfly`, `journal`, `schema`, and what the process itself looks at.
+    /// By what was checked: `database`, `dragonfly`, `journal`, `loops`, `schema`, and what the process itself looks at.
     pub checks: BTreeMap<&'static str, Check>,
 }
 
 impl Health {
-    /// Whether the process should be left alone.
+    /// Whether the process should be left alone: a new one helps only where a loop of this one has ended.
     pub fn is_live(&self) -> bool {
-        !self.shutdown.is_expired()
+        !self.shutdown.is_expired() && self.cycles.ended().is_empty()
+    }
+
+    /// In a word: `live`, `stopping`, or that a loop has ended by itself.
+    pub fn life(&self) -> &'static str {
+        match (self.is_live(), self.shutdown.is_expired()) {
+            (true, _) => "live",
+            (false, true) => "stopping",
+            (false, false) => "a loop has ended",
+        }
     }
 
     /// Runs every check, all at the same time.
     pub async fn report(&self) -> Report {
         let (database, dragonfly, journal, schema) = tokio::join!(
             timed(DATABASE_LIMIT, async { self.store.ping().await.map_err(|error| error.to_string()) }),
-            timed(CACHE_LIMIT, async { self.connection.ping().await.map_err(|error| error.to_string()) }),
+            self.dragonfly(),
             timed(DATABASE_LIMIT, self.journal()),
             timed(DATABASE_LIMIT, self.schema()),
         );
-        let can_work = database.ok && dragonfly.ok && schema.ok;
+        let loops = self.loops();
+        let can_work = database.ok && dragonfly.ok && schema.ok && loops.ok;
         let mut checks = BTreeMap::from([
             ("database", database),
             ("dragonfly", dragonfly),
             ("journal", journal),
+            ("loops", loops),
             ("schema", schema),
         ]);
         checks.extend(self.others.iter().map(|other| (other.name, checked((other.run)(), Duration::ZERO))));
@@ -112,6 +126,22 @@ impl Health {
             uptime_s: self.started.elapsed().as_secs(),
             checks,
         }
+    }
+
+    /// A server that answers nobody is told in the words of the log.
+    async fn dragonfly(&self) -> Check {
+        let ping = async { self.connection.ping().await.map_err(|error| error.to_string()) };
+        let mut check = timed(DRAGONFLY_LIMIT, ping).await;
+        if let Some(silence) = self.connection.pulse().silence(Instant::now()).filter(|_| !check.ok) {
+            check.error = Some(format!("the server at {} {silence}", self.connection.address().shown()));
+        }
+        check
+    }
+
+    /// Whether every loop goes on: one that stands still serves nobody, whatever the servers say.
+    fn loops(&self) -> Check {
+        let problem = self.cycles.problem(Instant::now());
+        Check { ok: problem.is_none(), took_ms: 0, error: problem }
     }
 
     /// Late jobs do not keep this worker from working, and say that something else does.

@@ -54,10 +54,10 @@ async fn health_report(State(answers): State<Answers>) -> impl IntoResponse {
     Json(Box::pin(answers.health.report()).await)
 }
 
-/// The process runs and its loops turn.
+/// The process runs, and none of its loops has ended by itself.
 async fn live(State(answers): State<Answers>) -> impl IntoResponse {
     let live = answers.health.is_live();
-    (status(live), Json(serde_json::json!({ "status": if live { "live" } else { "stopping" } })))
+    (status(live), Json(serde_json::json!({ "status": answers.health.life() })))
 }
 
 /// It can take jobs: everything it depends on answers.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Lane, pause, write};
 use crate::{
-    broker::{BrokerErrorKind, MAX_PER_SCRIPT, Settled, Settling},
+    broker::{BrokerErrorKind, MAX_PER_SCRIPT, Settled, Settling, warn_unless_silent},
     holding::Holding,
     settlement::Settlement,
     telemetry::metrics,
@@ -100,7 +100,7 @@ impl<C: Send + Sync + 'static> Lane<C> {
                 Ok(verdicts) => return Some(verdicts),
                 Err(error) => {
                     metrics::role_failed("settler");
-                    tracing::warn!(%error, n_jobs = some.len(), partition = %holding.partition.tag, "could not acknowledge; trying again");
+                    warn_unless_silent!(error, n_jobs = some.len(), partition = %holding.partition.tag, "could not acknowledge; trying again");
                     if error.kind() == BrokerErrorKind::NoGroup {
                         drop(holding.partition.create_groups().await); // the next try says if that failed
                     }

@@ -24,6 +24,7 @@ use crate::{
     broker::SettleContext,
     cancellations::Cancellations,
     clock::ServerClock,
+    cycles::Cycle,
     keys::Keys,
     registry::Registry,
     settlement::{Settlement, SharedBudget},
@@ -41,6 +42,8 @@ pub(crate) struct Settler<C> {
     pub(crate) outcomes: mpsc::Receiver<Settlement>,
     pub(crate) lane: Arc<Lane<C>>,
     pub(crate) max_batch: usize,
+    /// Says that the loop goes on, as long as it is kept.
+    pub(crate) _cycle: Cycle,
 }
 
 /// What a lane needs to settle a batch.

@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use super::rolling_file::RollingFile;
 use crate::config::{Log, LogFormat};
-use crate::store::NOTICES;
+use crate::{broker::CLIENT, store::NOTICES};
 
 /// Size at which the file rolls.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
@@ -87,9 +87,10 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Postgres notices every `if not exists` that found something; whoever wants to read that names the target.
+    // Postgres notices every `if not exists` that found something, the client of Dragonfly every connection that ends;
+    // whoever wants to read that names the target.
     let filter = EnvFilter::builder()
-        .parse(format!("{NOTICES}=warn,{}", log.level))
+        .parse(format!("{NOTICES}=warn,{CLIENT}=error,{}", log.level))
         .map_err(|source| LogError::Level { level: log.level.clone(), source })?;
     let file = file.map(|writer| lines(log.format, writer, false));
     Ok(Registry::default().with(filter).with(lines(log.format, console, colours)).with(file))

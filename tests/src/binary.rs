@@ -93,6 +93,8 @@ pub struct WorkerProcess {
     log: Lines<BufReader<ChildStderr>>,
     /// Where it answers /metrics and /health.
     pub port: u16,
+    /// What it logged until it was ready.
+    pub beginning: Vec<String>,
 }
 
 impl WorkerProcess {
@@ -103,8 +105,30 @@ impl WorkerProcess {
         command.envs(settings.iter().copied()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let port = until_ready(&mut log).await;
-        Self { child, log, port }
+        let (port, beginning) = until_ready(&mut log).await;
+        Self { child, log, port, beginning }
+    }
+
+    /// Its log from here up to a line that says this.
+    pub async fn log_until(&mut self, needle: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        let reading = async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                lines.push(line);
+                if lines.last().is_some_and(|line| line.contains(needle)) {
+                    return;
+                }
+            }
+        };
+        let found = tokio::time::timeout(LONGEST, reading).await;
+        assert!(found.is_ok() && lines.last().is_some_and(|line| line.contains(needle)), "no `{needle}`: {lines:#?}");
+        lines
+    }
+
+    /// What it answers at this path: whether with 200, and the body.
+    pub async fn ask(&self, path: &str) -> (bool, Value) {
+        let answer = reqwest::get(format!("http://127.0.0.1:{}{path}", self.port)).await.unwrap();
+        (answer.status().is_success(), answer.json().await.unwrap())
     }
 
     /// Stops it with SIGTERM, as an operator does; whether it ended well, and the rest of its log.
@@ -119,12 +143,12 @@ impl WorkerProcess {
     }
 }
 
-async fn until_ready(log: &mut Lines<BufReader<ChildStderr>>) -> u16 {
+async fn until_ready(log: &mut Lines<BufReader<ChildStderr>>) -> (u16, Vec<String>) {
     let mut lines = Vec::new();
     while let Some(line) = log.next_line().await.unwrap() {
         let event: Value = serde_json::from_str(&line).unwrap_or_default();
         if let Some(port) = event.pointer("/fields/port").or_else(|| event.get("port")).and_then(Value::as_u64) {
-            return u16::try_from(port).unwrap();
+            return (u16::try_from(port).unwrap(), lines);
         }
         lines.push(line);
     }

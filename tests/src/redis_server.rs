@@ -8,7 +8,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{resp::Resp, wait::eventually};
+use crate::{
+    binary::{bare, said},
+    resp::Resp,
+    wait::eventually,
+};
 
 /// A server of Dragonfly's protocol.
 pub struct RedisServer {
@@ -116,6 +120,21 @@ impl RedisServer {
             drop(child.kill()); // one that has ended already is what is wanted
             drop(child.wait());
         }
+    }
+
+    /// Stops it where it stands, as a machine that hangs does: connections stay open, and nothing is answered.
+    pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets it go on.
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(said(bare("kill").args([name, &pid])).await.success);
     }
 
     /// Where it listens, on this machine.

@@ -63,6 +63,7 @@ pub async fn work() -> anyhow::Result<()> {
         shutdown: process.clone(),
         started: std::time::Instant::now(),
         others: Vec::new(),
+        cycles: Arc::clone(engine.cycles()),
     };
     drop(process.spawn(http::serve(listener, Arc::new(health), metrics::install()?, process.clone())));
     tracing::info!(port, worker = spec.name, "ready");

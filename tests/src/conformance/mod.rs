@@ -229,7 +229,7 @@ mod tests {
         let dragonfly = Dragonfly::default();
         let stats = "# Commandstats\r\ncmdstat_get:calls=1\r\ncmdstat_client|setname:calls=1\r\n";
         assert!(dragonfly.uncalled_for(stats).is_empty());
-        let stats = "cmdstat_client|no-evict:calls=1\r\ncmdstat_config|get:calls=1\r\ncmdstat_fcall:calls=1\r\n";
+        let stats = "cmdstat_client|no-evict:calls=1\r\ncmdstat_config|set:calls=1\r\ncmdstat_fcall:calls=1\r\n";
         assert_eq!(dragonfly.uncalled_for(stats).len(), 3);
     }
 }

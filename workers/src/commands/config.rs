@@ -25,8 +25,23 @@ pub struct Probe {
     pub name: String,
     /// How long it may take.
     pub timeout: Duration,
-    /// Tries it: a word about what answered, or why it did not. Neither may hold a secret.
-    pub run: BoxFuture<'static, Result<String, String>>,
+    /// Tries it: what answered, or why it did not. Neither may hold a secret.
+    pub run: BoxFuture<'static, Result<Answer, String>>,
+}
+
+/// What answered to a probe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// A word about it.
+    pub said: String,
+    /// What should be changed about it, although it can be used.
+    pub warnings: Vec<String>,
+}
+
+impl From<String> for Answer {
+    fn from(said: String) -> Self {
+        Self { said, warnings: Vec::new() }
+    }
 }
 
 /// What became of a probe.
@@ -35,16 +50,16 @@ pub struct Finding {
     /// What was tried.
     pub name: String,
     /// What answered, or what went wrong.
-    pub result: Result<String, String>,
+    pub result: Result<Answer, String>,
 }
 
 impl Probe {
     /// A probe of this future.
-    pub fn new<F>(name: impl Into<String>, timeout: Duration, run: F) -> Self
+    pub fn new<A: Into<Answer>, F>(name: impl Into<String>, timeout: Duration, run: F) -> Self
     where
-        F: Future<Output = Result<String, String>> + Send + 'static,
+        F: Future<Output = Result<A, String>> + Send + 'static,
     {
-        Self { name: name.into(), timeout, run: run.boxed() }
+        Self { name: name.into(), timeout, run: run.map(|result| result.map(Into::into)).boxed() }
     }
 }
 
@@ -86,15 +101,19 @@ pub async fn check(probes: Vec<Probe>) -> Vec<Finding> {
     .await
 }
 
-/// The findings as lines, and whether all is well.
+/// The findings as lines, and whether all is well; warnings change nothing about that.
 #[must_use]
 pub fn report(findings: &[Finding]) -> (String, bool) {
     let mut text = String::new();
     for finding in findings {
+        let name = &finding.name;
         let _ = match &finding.result {
-            Ok(answer) => writeln!(text, "ok      {}: {answer}", finding.name),
-            Err(reason) => writeln!(text, "FAILED  {}: {reason}", finding.name),
+            Ok(answer) => writeln!(text, "ok      {name}: {}", answer.said),
+            Err(reason) => writeln!(text, "FAILED  {name}: {reason}"),
         };
+        for warning in finding.result.iter().flat_map(|answer| &answer.warnings) {
+            let _ = writeln!(text, "warning {name}: {warning}");
+        }
     }
     (text, findings.iter().all(|finding| finding.result.is_ok()))
 }
@@ -119,7 +138,9 @@ pub async fn check_all(app: &App, json: bool) -> anyhow::Result<()> {
     let (text, all_well) = report(&findings);
     if json {
         let lines = findings.iter().map(|finding| match &finding.result {
-            Ok(answer) => serde_json::json!({ "name": finding.name, "ok": true, "answer": answer }),
+            Ok(Answer { said, warnings }) => {
+                serde_json::json!({ "name": finding.name, "ok": true, "answer": said, "warnings": warnings })
+            }
             Err(reason) => serde_json::json!({ "name": finding.name, "ok": false, "reason": reason }),
         });
         println!("{}", serde_json::Value::from(lines.collect::<Vec<_>>()));
@@ -202,9 +223,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hanging_dependency_fails_alone_and_all_failures_are_told() {
         let probes = vec![
-            Probe::new("Postgres", DATABASE_TIMEOUT, pending()),
+            Probe::new("Postgres", DATABASE_TIMEOUT, pending::<Result<String, String>>()),
             Probe::new("Dragonfly", DRAGONFLY_TIMEOUT, async { Ok("version 1.30".to_owned()) }),
-            Probe::new("OpenAI", EXTERNAL_TIMEOUT, async { Err("refuses the key".to_owned()) }),
+            Probe::new("OpenAI", EXTERNAL_TIMEOUT, async { Err::<String, _>("refuses the key".to_owned()) }),
         ];
         let (text, well) = report(&check(probes).await);
         assert!(!well);
@@ -217,5 +238,13 @@ mod tests {
     async fn all_well_is_told_as_such() {
         let probes = vec![Probe::new("Dragonfly", DRAGONFLY_TIMEOUT, async { Ok("up".to_owned()) })];
         assert_eq!(report(&check(probes).await), ("ok      Dragonfly: up\n".to_owned(), true));
+    }
+
+    #[tokio::test]
+    async fn a_warning_stands_below_its_answer_and_is_no_failure() {
+        let answer = Answer { said: "up".to_owned(), warnings: vec!["change this".to_owned()] };
+        let probes = vec![Probe::new("Dragonfly", DRAGONFLY_TIMEOUT, async { Ok(answer) })];
+        let told = "ok      Dragonfly: up\nwarning Dragonfly: change this\n".to_owned();
+        assert_eq!(report(&check(probes).await), (told, true));
     }
 }

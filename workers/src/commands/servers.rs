@@ -1,11 +1,12 @@
 //! Probes of the servers themselves, for `tripsage config check`.
 
 use engine::{
-    broker::{Connection, ServerVersion},
+    broker::{Address, BrokerError, Connection, Fitness, ServerVersion},
+    keys::Keys,
     store::Store,
 };
 
-use super::config::{DATABASE_TIMEOUT, DRAGONFLY_TIMEOUT, Probe};
+use super::config::{Answer, DATABASE_TIMEOUT, DRAGONFLY_TIMEOUT, Probe};
 use crate::app::App;
 
 /// A real connection to Postgres and to Dragonfly each.
@@ -18,17 +19,24 @@ pub fn probes(app: &App) -> anyhow::Result<Vec<Probe>> {
         let store = connector.connect().await.map_err(|error| format!("{error:#}"))?;
         postgres(&store).await.map_err(|error| error.to_string())
     };
-    let dragonfly = async move {
-        let connection = Connection::open(&address).await.map_err(|error| error.to_string())?;
-        let version = ServerVersion::of(&connection).await.map_err(|error| error.to_string())?;
-        let said = format!("{} {}", version.product, version.version);
-        if version.is_new_enough() {
-            Ok(said)
-        } else {
-            Err(format!("{said} is too old: expected Dragonfly, or Redis or Valkey 6.2 or later"))
-        }
-    };
+    let keys = app.keys();
+    let dragonfly = async move { dragonfly(&address, &keys).await.unwrap_or_else(|error| Err(error.to_string())) };
     Ok(vec![Probe::new("Postgres", DATABASE_TIMEOUT, postgres), Probe::new("Dragonfly", DRAGONFLY_TIMEOUT, dragonfly)])
+}
+
+/// Its name and version, and what to change about it; or why it cannot be used.
+async fn dragonfly(address: &Address, keys: &Keys) -> Result<Result<Answer, String>, BrokerError> {
+    let connection = Connection::open(address).await?;
+    let version = ServerVersion::of(&connection).await?;
+    let said = format!("{} {}", version.product, version.version);
+    if !version.is_new_enough() {
+        return Ok(Err(format!("{said} is too old: expected Dragonfly, or Redis or Valkey 6.2 or later")));
+    }
+    let fitness = Fitness::of(&connection, keys, version).await?;
+    Ok(match fitness.refusal() {
+        Some(refusal) => Err(format!("{said} cannot be used: {refusal}")),
+        None => Ok(Answer { said, warnings: fitness.warnings() }),
+    })
 }
 
 async fn postgres(store: &Store) -> Result<String, engine::store::StoreError> {

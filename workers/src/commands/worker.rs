@@ -65,6 +65,7 @@ pub async fn run(app: &App, args: &WorkerArgs) -> anyhow::Result<()> {
         shutdown: process.clone(),
         started: Instant::now(),
         others: vec![places_check(&context)],
+        cycles: Arc::clone(engine.cycles()),
     };
     let port = listener.local_addr()?.port();
     let answers = http::serve(listener, Arc::new(health), handle, answering.clone());
