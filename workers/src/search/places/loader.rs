@@ -27,10 +27,9 @@ pub struct PlacesLoader {
     pub state: PlacesState,
     /// The pause after the first failure, and between looks at what another worker loads.
     pub interval: Duration,
+    /// The longest pause, however many tries failed.
+    pub longest: Duration,
 }
-
-/// The longest pause between two tries.
-const LONGEST: Duration = Duration::from_secs(60);
 
 impl PlacesLoader {
     /// Works until the table is loaded, or until told to stop.
@@ -44,7 +43,7 @@ impl PlacesLoader {
                 Some(Ok(false)) => self.interval,
                 Some(Err(error)) => {
                     self.failed(&error);
-                    pauses.next().unwrap_or(LONGEST)
+                    pauses.next().unwrap_or(self.longest)
                 }
             };
             if shutdown.run_until_stopped(tokio::time::sleep(pause)).await.is_none() {
@@ -80,8 +79,7 @@ impl PlacesLoader {
     }
 
     fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
-        let doubled =
-            ExponentialBuilder::default().with_min_delay(self.interval).with_max_delay(LONGEST.max(self.interval));
+        let doubled = ExponentialBuilder::default().with_min_delay(self.interval).with_max_delay(self.longest);
         doubled.with_jitter().without_max_times().build()
     }
 }
