@@ -10,11 +10,10 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use engine::{shutdown::Shutdown, store::Store, telemetry::metrics};
 
 use super::{
-    column::is_loaded,
     load::{LoadError, try_load},
     state::{PlacesState, Progress},
 };
-use crate::{embedders::Embedder, vector_type::VectorType};
+use crate::embedders::Embedder;
 
 /// Loads the table of places.
 #[derive(Debug, Clone)]
@@ -37,7 +36,7 @@ impl PlacesLoader {
         self.state.set(Progress::Loading);
         let mut pauses = self.pauses();
         loop {
-            let pause = match shutdown.run_until_stopped(self.load()).await {
+            let pause = match shutdown.run_until_stopped(try_load(&self.store, &self.embedder)).await {
                 None => return,
                 Some(Ok(true)) => break,
                 Some(Ok(false)) => self.interval,
@@ -52,15 +51,6 @@ impl PlacesLoader {
         }
         self.state.set(Progress::Loaded);
         tracing::info!("places can be found by meaning");
-    }
-
-    /// Whether the table is loaded now; it is not while another worker loads it.
-    async fn load(&self) -> Result<bool, LoadError> {
-        let vector = VectorType::of(self.embedder.dimensions());
-        if is_loaded(&self.store, vector, self.embedder.model()).await? {
-            return Ok(true);
-        }
-        Ok(try_load(&self.store, &self.embedder).await?.is_some())
     }
 
     /// Said once as a warning; the same again is of interest only to who looks for it.
