@@ -288,7 +288,8 @@ async fn while_the_endpoint_is_away_names_are_found_and_meanings_come_when_it_is
     let context = Context { store: store.clone(), embedder: embedder.clone(), memory, cache, places: places.clone() };
     let worker = RunningWorker::start(&fixture, kinds::registry(), Arc::new(context), WorkerOptions::default()).await;
     let (shutdown, interval) = (Shutdown::new(), Duration::from_millis(20));
-    let loader = PlacesLoader { store: store.clone(), embedder, state: places.clone(), interval };
+    let loader =
+        PlacesLoader { store: store.clone(), embedder, state: places.clone(), interval, longest: interval * 10 };
     drop(shutdown.spawn(loader.run(shutdown.clone())));
     let why =
         eventually("a failed try", || async { places.check().err().filter(|why| why.contains("failed to")) }).await;

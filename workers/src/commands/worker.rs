@@ -34,6 +34,8 @@ const INDEX_EVERY: Duration = Duration::from_secs(5);
 
 /// How long the loader of places waits after its first failure, and before it looks again at what another worker loads.
 const PLACES_EVERY: Duration = Duration::from_secs(2);
+/// How long it waits at most after many failures.
+const PLACES_LONGEST: Duration = Duration::from_secs(60);
 
 /// How long refreshes of the cache may go on after the jobs have ended.
 const LAST_REFRESHES: Duration = Duration::from_secs(2);
@@ -95,7 +97,7 @@ fn load_places(app: &App, context: &Context, process: &Shutdown) {
         return;
     }
     let (store, embedder, state) = (context.store.clone(), context.embedder.clone(), context.places.clone());
-    let loader = PlacesLoader { store, embedder, state, interval: PLACES_EVERY };
+    let loader = PlacesLoader { store, embedder, state, interval: PLACES_EVERY, longest: PLACES_LONGEST };
     drop(process.spawn(loader.run(process.clone())));
 }
 

@@ -75,18 +75,25 @@ pub async fn load_some(
     Ok(loaded)
 }
 
-/// As [`load`], unless somebody else is at it: then none.
-pub(super) async fn try_load(store: &Store, embedder: &Embedder) -> Result<Option<Loaded>, LoadError> {
+/// Loads the table unless it can be searched already; gives whether it can be searched now: not while somebody else is at it.
+pub(super) async fn try_load(store: &Store, embedder: &Embedder) -> Result<bool, LoadError> {
+    let vector = VectorType::of(embedder.dimensions());
+    if is_loaded(store, vector, embedder.model()).await? {
+        return Ok(true);
+    }
     let mut turn = begin_turn(store).await?;
     let lock = statement("select pg_try_advisory_xact_lock($1) as held").bind(LOAD_LOCK);
     let held = turn.fetch(lock).await?.first().map_or(Ok(false), |row| row.get("held"))?;
     if !held {
-        return Ok(None);
+        return Ok(false);
     }
-    let places: Vec<&Place> = PlaceIndex::get().all().collect();
-    let loaded = fill(store, embedder, &places, |_, _| ()).await?;
+    // Whoever held the lock may have loaded it since the first look: what can be searched is not taken apart.
+    if !is_loaded(store, vector, embedder.model()).await? {
+        let places: Vec<&Place> = PlaceIndex::get().all().collect();
+        fill(store, embedder, &places, |_, _| ()).await?;
+    }
     turn.commit().await?;
-    Ok(Some(loaded))
+    Ok(true)
 }
 
 /// Loads what is missing. Call it with the lock of loads held.

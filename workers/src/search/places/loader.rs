@@ -10,11 +10,10 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use engine::{shutdown::Shutdown, store::Store, telemetry::metrics};
 
 use super::{
-    column::is_loaded,
     load::{LoadError, try_load},
     state::{PlacesState, Progress},
 };
-use crate::{embedders::Embedder, vector_type::VectorType};
+use crate::embedders::Embedder;
 
 /// Loads the table of places.
 #[derive(Debug, Clone)]
@@ -27,10 +26,9 @@ pub struct PlacesLoader {
     pub state: PlacesState,
     /// The pause after the first failure, and between looks at what another worker loads.
     pub interval: Duration,
+    /// The longest pause, however many tries failed.
+    pub longest: Duration,
 }
-
-/// The longest pause between two tries.
-const LONGEST: Duration = Duration::from_secs(60);
 
 impl PlacesLoader {
     /// Works until the table is loaded, or until told to stop.
@@ -38,13 +36,13 @@ impl PlacesLoader {
         self.state.set(Progress::Loading);
         let mut pauses = self.pauses();
         loop {
-            let pause = match shutdown.run_until_stopped(self.load()).await {
+            let pause = match shutdown.run_until_stopped(try_load(&self.store, &self.embedder)).await {
                 None => return,
                 Some(Ok(true)) => break,
                 Some(Ok(false)) => self.interval,
                 Some(Err(error)) => {
                     self.failed(&error);
-                    pauses.next().unwrap_or(LONGEST)
+                    pauses.next().unwrap_or(self.longest)
                 }
             };
             if shutdown.run_until_stopped(tokio::time::sleep(pause)).await.is_none() {
@@ -53,15 +51,6 @@ impl PlacesLoader {
         }
         self.state.set(Progress::Loaded);
         tracing::info!("places can be found by meaning");
-    }
-
-    /// Whether the table is loaded now; it is not while another worker loads it.
-    async fn load(&self) -> Result<bool, LoadError> {
-        let vector = VectorType::of(self.embedder.dimensions());
-        if is_loaded(&self.store, vector, self.embedder.model()).await? {
-            return Ok(true);
-        }
-        Ok(try_load(&self.store, &self.embedder).await?.is_some())
     }
 
     /// Said once as a warning; the same again is of interest only to who looks for it.
@@ -80,8 +69,7 @@ impl PlacesLoader {
     }
 
     fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
-        let doubled =
-            ExponentialBuilder::default().with_min_delay(self.interval).with_max_delay(LONGEST.max(self.interval));
+        let doubled = ExponentialBuilder::default().with_min_delay(self.interval).with_max_delay(self.longest);
         doubled.with_jitter().without_max_times().build()
     }
 }
