@@ -40,6 +40,16 @@ impl StoreError {
         }
     }
 
+    /// Whether Postgres said no to a statement: then nothing of it was done. A server that ends may have said so after it.
+    pub(super) fn is_refusal(&self) -> bool {
+        let ends = |code: &str| code.starts_with("57P");
+        match &self.source {
+            sqlx::Error::Database(error) => !error.code().is_some_and(|code| ends(&code)),
+            sqlx::Error::Encode(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether what was inserted is there already, by this unique key.
     pub(super) fn violates(&self, key: &str) -> bool {
         let refused = self.source.as_database_error();

@@ -1,6 +1,6 @@
 //! Searches and warming, through a worker, against real servers.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use engine::{
     cache::{Cache, CacheOptions, Outcome},
@@ -13,7 +13,7 @@ use engine::{
     store::DeadFilter,
 };
 use futures::future::join_all;
-use harness::{Fixture, RunningWorker, WorkerOptions, fakes::model::FakeModel};
+use harness::{Fixture, RunningWorker, WorkerOptions, fakes::model::FakeModel, patience};
 use serde_json::json;
 use workers::{
     cache::{WarmCache, Warmed},
@@ -60,7 +60,7 @@ impl Service {
 
     async fn run<J: Job>(&self, job: &J) -> Completion {
         let submission = Submission::job(job).unwrap().with(Options::default());
-        self.fixture.client.submit_and_wait(submission, Duration::from_secs(20)).await.unwrap()
+        self.fixture.client.submit_and_wait(submission, patience()).await.unwrap()
     }
 
     async fn places(&self, search: &SearchPlaces) -> PlacesFound {
@@ -158,7 +158,7 @@ async fn equal_searches_share_an_answer_and_each_leaves_a_row() {
     let third = service.places(&search("lisbon", FindBy::Name)).await;
     assert_eq!(third.cache, Outcome::Stale);
     assert!(third.age_ms >= 400_000);
-    service.context.cache.stop(Duration::from_secs(20)).await;
+    service.context.cache.stop(patience()).await;
     service.worker.stop().await;
     let caches: Vec<(String, i64)> = sqlx::query_as("select cache, count(*) from search_results group by 1 order by 1")
         .fetch_all(&service.fixture.pool)
@@ -176,7 +176,7 @@ async fn memories_are_recalled_for_their_user_alone() {
         let add = json!({"user_id": user, "items": [{"text": text}]});
         let add: AddMemories = serde_json::from_value(add).unwrap();
         let done = Submission::batch_job(&add).unwrap();
-        let done = service.fixture.client.submit_and_wait(done, Duration::from_secs(20)).await.unwrap();
+        let done = service.fixture.client.submit_and_wait(done, patience()).await.unwrap();
         assert_eq!(done.status, Status::Done);
     }
     let ann = service.recall("ann", "trains").await;

@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::{servers::Servers, wait::eventually};
+use crate::{servers::Servers, wait::{SETUP, eventually}};
 
 /// One test's own corner of the servers.
 pub struct Fixture {
@@ -43,6 +43,11 @@ impl Fixture {
 
     /// A fresh corner on another Dragonfly-protocol server.
     pub async fn on(dragonfly_url: &str) -> Self {
+        let made = SETUP.time(Box::pin(Self::made_on(dragonfly_url))).await;
+        made.unwrap_or_else(|limit| panic!("no database and connections of its own within {limit:?}"))
+    }
+
+    async fn made_on(dragonfly_url: &str) -> Self {
         let _ = rustls_provider(); // whoever comes second finds it installed
         let database_url = fresh_database().await;
         let store = Store::connect(&database(&database_url)).await.unwrap();

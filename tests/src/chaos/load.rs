@@ -21,6 +21,8 @@ use engine::{
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use crate::patience;
+
 /// What the producer was told.
 #[derive(Default)]
 pub(super) struct Answers {
@@ -85,8 +87,6 @@ pub(super) type Make = Box<dyn Fn(u64) -> Submission + Send>;
 
 const TICK: Duration = Duration::from_millis(20);
 const AGAIN: Duration = Duration::from_millis(100);
-/// The longest that the last submissions may take after the load has ended.
-const LAST: Duration = Duration::from_secs(60);
 
 impl Load {
     /// Begins to submit `per_second` jobs each second.
@@ -105,7 +105,10 @@ impl Load {
             while under_way.join_next().await.transpose()?.is_some() {}
             anyhow::Ok(())
         };
-        tokio::time::timeout(LAST, all).await.context("some submissions have no answer after a minute")?
+        let limit = patience();
+        tokio::time::timeout(limit, all)
+            .await
+            .with_context(|| format!("some submissions have no answer after {limit:?}"))?
     }
 }
 
