@@ -9,7 +9,12 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{job::JobId, shutdown::Shutdown, store::{Store, StoreError}, telemetry::metrics};
+use crate::{
+    job::JobId,
+    shutdown::Shutdown,
+    store::{Store, StoreError},
+    telemetry::metrics,
+};
 
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -43,7 +48,9 @@ impl Sweeper {
             }
             match self.store.abandon_submissions(ABANDONED).await {
                 Ok(0) => {}
-                Ok(n_jobs) => tracing::info!(n_jobs, "jobs whose submitter did not say that it added them are left to the relay"),
+                Ok(n_jobs) => {
+                    tracing::info!(n_jobs, "jobs whose submitter did not say that it added them are left to the relay")
+                }
                 Err(error) => failed(&error),
             }
         }

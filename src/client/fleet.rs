@@ -51,7 +51,9 @@ impl Client {
         );
         // Dragonfly's copy of the policies goes with its memory: where there is a Postgres, it decides.
         let decided = match &self.journal {
-            Some(journal) => tokio::time::timeout(DECIDED_WITHIN, journal.store.policies()).await.ok().and_then(Result::ok),
+            Some(journal) => {
+                tokio::time::timeout(DECIDED_WITHIN, journal.store.policies()).await.ok().and_then(Result::ok)
+            }
             None => None,
         };
         match (told, decided) {

@@ -17,9 +17,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    Accepted, Client, Fleet, Submission, SubmitError, Submitted, Unplaced, limiter::Limiter, place::at_once,
-};
+use super::{Accepted, Client, Fleet, Submission, SubmitError, Submitted, Unplaced, limiter::Limiter, place::at_once};
 use crate::{
     broker::BrokerErrorKind,
     dedup::Mode,

@@ -40,14 +40,9 @@ impl StoreError {
         }
     }
 
-    /// Whether Postgres said no to a statement: then nothing of it was done. A server that ends may have said so after it.
+    /// Whether Postgres said no: then nothing was done. A server that ends may say so when it was.
     pub(super) fn is_refusal(&self) -> bool {
-        let ends = |code: &str| code.starts_with("57P");
-        match &self.source {
-            sqlx::Error::Database(error) => !error.code().is_some_and(|code| ends(&code)),
-            sqlx::Error::Encode(_) => true,
-            _ => false,
-        }
+        self.code().is_some_and(|code| !code.starts_with("57P"))
     }
 
     /// Whether what was inserted is there already, by this unique key.

@@ -132,15 +132,6 @@ impl Kept {
         Ok(done.map_err(StoreError::new("run a statement"))?.rows_affected())
     }
 
-    /// Runs one statement on its own; gives its rows.
-    ///
-    /// # Errors
-    /// As [`Kept::execute`].
-    pub async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let rows = answered(Some(self.within), statement.query.fetch_all(&mut *self.inner)).await;
-        Ok(rows.map_err(StoreError::new("run a statement"))?.into_iter().map(Row).collect())
-    }
-
     /// Whether it was taken so lately that it may be used again without going back to the pool first.
     pub fn is_fresh(&self) -> bool {
         self.since.elapsed() < KEPT

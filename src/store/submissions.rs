@@ -62,21 +62,27 @@ gone as (delete from job_submissions s using late where s.id = late.id returning
 update job_journal set generation = 0 where id in (select unnest(jobs) from gone)";
 
 impl Store {
-    /// Journals jobs that are added to Dragonfly next, in one statement that is its own transaction. One that is journaled
-    /// already keeps its row.
+    /// Journals jobs that are added to Dragonfly next, in a transaction of their own. One that is journaled already keeps its
+    /// row.
     ///
-    /// The generation is read by this statement: the jobs are added after it, never before.
+    /// The generation is read in it: the jobs are added after it, never before. A commit of its own, so that only its
+    /// answer can be missed: whatever fails before it, nothing was written.
     ///
     /// # Errors
     /// [`SubmissionError`] says whether anything may have been written.
     pub async fn open_submission(&self, rows: &[JournalRow]) -> Result<OpenSubmission, SubmissionError> {
-        let mut connection = self.keep().await.map_err(SubmissionError::NotWritten)?;
         let id = Uuid::now_v7();
-        let written = connection.fetch(bind_rows(statement(OPEN), rows).bind(id)).await;
-        let rows = written.map_err(|error| {
-            if error.is_refusal() { SubmissionError::NotWritten(error) } else { SubmissionError::Unknown(error) }
-        })?;
-        opened(id, rows.first()).map_err(SubmissionError::Unknown)
+        let begun = async {
+            let mut tx = self.begin().await?;
+            let rows = tx.fetch(bind_rows(statement(OPEN), rows).bind(id)).await?;
+            Ok((opened(id, rows.first())?, tx))
+        };
+        let (submission, tx) = begun.await.map_err(SubmissionError::NotWritten)?;
+        match tx.commit().await {
+            Ok(()) => Ok(submission),
+            Err(error) if error.is_refusal() => Err(SubmissionError::NotWritten(error)),
+            Err(error) => Err(SubmissionError::Unknown(error)),
+        }
     }
 
     /// Dragonfly has the batch's jobs.

@@ -8,7 +8,7 @@ use engine::{
     partition::tags,
     policy::Policy,
 };
-use harness::{Fixture, Said, WorkerProcess, eventually, said, patience};
+use harness::{Fixture, Said, WorkerProcess, eventually, patience, said};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -308,7 +308,7 @@ async fn a_worker_says_that_it_lives_and_stops_when_told() {
     let sleep_ms = (10 * whole_command).as_millis().clamp(500, 10_000);
     let payload = json!({ "sleep_ms": sleep_ms }).to_string();
     let id = fixture.run(&["enqueue", "diagnostics.probe", &payload]).await.stdout;
-    let partitions = fixture.client.queues().await.unwrap()["diagnostics"].clone();
+    let partitions = fixture.client.queues().await.unwrap()[&QueueName::from_static("diagnostics")].clone();
     eventually("the job running", || async {
         for tag in &partitions {
             let partition = fixture.keys.partition(tag);

@@ -155,11 +155,8 @@ async fn what_cannot_be_run_goes_to_the_dead_letters_and_the_loop_goes_on() {
     for (bytes, _) in &bad {
         fixture.client.submit_bytes(&TOYS, bytes.clone()).await.unwrap();
     }
-    let completion = fixture
-        .client
-        .submit_and_wait(Submission::job(&Echo { n: 1 }).unwrap(), patience())
-        .await
-        .unwrap();
+    let completion =
+        fixture.client.submit_and_wait(Submission::job(&Echo { n: 1 }).unwrap(), patience()).await.unwrap();
     assert_eq!(completion.status, Status::Done, "the loop goes on");
     assert_eq!(fixture.until_idle(&TOYS).await, 5);
     let dead = fixture.store.dead_jobs(&DeadFilter::default(), 10).await.unwrap();

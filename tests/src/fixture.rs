@@ -13,7 +13,10 @@ use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::{servers::Servers, wait::{SETUP, eventually}};
+use crate::{
+    servers::Servers,
+    wait::{SETUP, eventually},
+};
 
 /// One test's own corner of the servers.
 pub struct Fixture {

@@ -20,10 +20,10 @@ pub struct Pace {
 const TIMES: u32 = 10;
 
 /// Making what a test has for itself: both servers are asked for much of what tests ask them.
-pub static SETUP: Pace = Pace::new(Duration::from_secs(60));
+pub(crate) static SETUP: Pace = Pace::new(Duration::from_secs(60));
 
 /// Running a command of the binary to its end.
-pub static COMMAND: Pace = Pace::new(Duration::from_secs(60));
+pub(crate) static COMMAND: Pace = Pace::new(Duration::from_secs(60));
 
 impl Pace {
     /// A step that has never been taken may take so long, and no later one has to be faster.

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use engine::outcome::Status;
-use harness::{Clients, Fixture, WorkerProcess, bare, eventually, repository, said, patience};
+use harness::{Clients, Fixture, WorkerProcess, bare, eventually, patience, repository, said};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{blocks, readme_client};

@@ -113,8 +113,7 @@ async fn a_job_whose_submitter_died_before_it_added_it_is_brought() {
     let jobs = entries(3);
     let ids: Vec<JobId> = jobs.iter().map(|job| job.envelope.id).collect();
     let submitted = Box::pin(producer.client.submit_all(jobs));
-    let written =
-        Box::pin(eventually("committed rows", || async { (journaled(&fixture).await == 3).then_some(()) }));
+    let written = Box::pin(eventually("committed rows", || async { (journaled(&fixture).await == 3).then_some(()) }));
     let Either::Right(((), submitted)) = select(submitted, written).await else { panic!("nothing answers it") };
     drop(submitted); // it dies here
     drop(producer);
@@ -139,8 +138,7 @@ async fn a_refusal_that_comes_when_the_relay_has_the_job_is_none() {
     producer.dragonfly.stall();
     let id = first.envelope.id;
     let late = Box::pin(producer.client.submit_each(vec![first]));
-    let written =
-        Box::pin(eventually("a committed row", || async { (journaled(&fixture).await == 1).then_some(()) }));
+    let written = Box::pin(eventually("a committed row", || async { (journaled(&fixture).await == 1).then_some(()) }));
     let Either::Right(((), late)) = select(late, written).await else { panic!("nothing answers it") };
     fixture.store.abandon_submissions(Duration::ZERO).await.unwrap();
     eventually("the first one running", || async { (book.runs(id).await == 1).then_some(()) }).await;
@@ -185,8 +183,7 @@ async fn journaling_as_decided(fixture: &Fixture) -> Client {
 }
 
 async fn all_journaled(fixture: &Fixture) -> HashSet<JobId> {
-    let ids: Vec<uuid::Uuid> =
-        sqlx::query_scalar("select id from job_journal").fetch_all(&fixture.pool).await.unwrap();
+    let ids: Vec<uuid::Uuid> = sqlx::query_scalar("select id from job_journal").fetch_all(&fixture.pool).await.unwrap();
     ids.into_iter().map(JobId).collect()
 }
 

@@ -7,7 +7,8 @@ use futures::future::join_all;
 use harness::{
     RunningWorker, WorkerOptions,
     fakes::openai::{FakeOpenAi, Reply},
-, patience};
+    patience,
+};
 use serde_json::json;
 use workers::{
     embedders::{Embedder, OpenAiConfig, OpenAiEmbedder, Pacing},

@@ -49,6 +49,7 @@ impl Service {
             Action::Add { job } => {
                 next.jobs[job].add(0, false);
                 next.jobs[job].submitter = Submitter::Added;
+                next.jobs[job].is_untouched = false; // nobody asks any more
             }
             Action::Confirm { job } => {
                 next.jobs[job].open = false;
@@ -59,8 +60,11 @@ impl Service {
                 next.jobs[job].submitter = Submitter::Refused(generation);
             }
             Action::TakeBack { job } => self.take_back(&mut next, job)?,
-            Action::Abandon { job } => self.abandon(&mut next, job)?,
-            Action::SubmitterDies { job } => next.jobs[job].submitter = Submitter::Gone,
+            Action::Abandon { job } | Action::MissSubmitter { job } => self.abandon(&mut next, job)?,
+            Action::SubmitterDies { job } => {
+                next.jobs[job].submitter = Submitter::Gone;
+                next.jobs[job].is_untouched = false; // nobody asks any more
+            }
             Action::Promote { job } => {
                 let waiting = next.jobs[job].entry(0)?;
                 next.jobs[job].remove(0);

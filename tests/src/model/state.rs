@@ -97,7 +97,7 @@ pub struct Job {
     pub letter: bool,
     /// The generation of its committed row in `job_journal`.
     pub journal: Option<u8>,
-    /// Whether that row is the version that its submitter wrote, as `xmin` tells.
+    /// Whether that row is the version that its submitter wrote, as `xmin` tells; for as long as that one may ask.
     pub is_untouched: bool,
     /// Whether a row of `job_submissions` says that it is on its way to Dragonfly.
     pub open: bool,
