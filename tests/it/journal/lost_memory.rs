@@ -135,7 +135,11 @@ async fn while_dragonflys_memory_is_full_jobs_are_accepted_and_run_later() {
     ids.extend(client.submit_all(entries(20)).await.unwrap());
     ids.push(client.submit(entries(1).remove(0).after(Duration::from_millis(100))).await.unwrap());
     assert_eq!(journaled(&fixture).await, 21);
-    assert_eq!(fixture.number("select count(*) from job_journal where generation = 0").await, 21, "the relay brings them");
+    assert_eq!(
+        fixture.number("select count(*) from job_journal where generation = 0").await,
+        21,
+        "the relay brings them"
+    );
     assert_eq!(operator.ask(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap(), "OK");
     all_are_done_once(&fixture, &ids).await;
     worker.stop().await;

@@ -14,7 +14,6 @@ use engine::{
     keys::Keys,
     partition::{Tag, tags},
     policy::Durability,
-    store::Store,
 };
 use tokio::time::Instant;
 
@@ -29,7 +28,7 @@ use super::{
 };
 use crate::{
     Proxy, RedisServer, authority,
-    fixture::{database, rustls_provider},
+    fixture::{connected, database, rustls_provider},
     patience,
 };
 
@@ -247,7 +246,7 @@ async fn client(url: &str, keys: &Keys, (durability, at): (Durability, &Database
     if durability != Durability::Journaled {
         return Ok(client);
     }
-    Ok(client.with_journal(Store::connect(&database(&at.url)).await?))
+    Ok(client.with_journal(connected(&database(&at.url)).await?))
 }
 
 fn spec(size: &Size, (broker, database, keys): (&RedisServer, &Database, &Keys), folder: &Path) -> Spec {
