@@ -27,7 +27,11 @@ pub use self::{
     options::{ClientOptions, Guarantees},
     submission::Submission,
 };
-use self::{fleet::Fleet, journaled::Journal, place::Unplaced};
+use self::{
+    fleet::{Fleet, LastFleet},
+    journaled::Journal,
+    place::Unplaced,
+};
 use crate::{
     broker::{BrokerError, Connection, QueueTags, Submitter},
     completion::Completion,
@@ -63,6 +67,7 @@ pub struct Client {
     connection: Connection,
     submitter: Submitter,
     fleet: Mutex<Option<(Instant, Arc<Fleet>)>>,
+    last_fleet: tokio::sync::Mutex<LastFleet>,
     journal: Option<Journal>,
 }
 
@@ -79,6 +84,7 @@ impl Client {
             submitter: Submitter::new(connection.clone()),
             connection,
             fleet: Mutex::default(),
+            last_fleet: tokio::sync::Mutex::default(),
             journal: None,
         })
     }

@@ -93,15 +93,17 @@ impl Client {
         fleet: &Fleet,
         jobs: &[Unplaced<'_>],
     ) -> Result<Vec<(usize, Submitted)>, SubmitError> {
-        let rows: Vec<JournalRow> =
-            jobs.iter().map(|job| row(job.submission, job.submission.envelope.write())).collect();
-        let open = match journal.limiter.admit().await {
-            Ok(_permit) => journal.store.open_submission(&rows).await?,
+        let permit = match journal.limiter.admit().await {
+            Ok(permit) => permit,
             Err(retry_after) => {
                 let busy = |job: &Unplaced<'_>| (job.number, Err(SubmitError::JournalBusy { retry_after }));
                 return Ok(jobs.iter().map(busy).collect());
             }
         };
+        let rows: Vec<JournalRow> =
+            jobs.iter().map(|job| row(job.submission, job.submission.envelope.write())).collect();
+        let open = journal.store.open_submission(&rows).await?;
+        drop(permit);
         let ids: HashMap<usize, JobId> = jobs.iter().zip(&rows).map(|(job, row)| (job.number, row.id)).collect();
         let is_keyed = jobs.iter().any(|job| job.submission.envelope.options.dedup.is_some());
         let written =

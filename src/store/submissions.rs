@@ -20,6 +20,8 @@ use crate::job::JobId;
 #[derive(Debug)]
 pub struct OpenSubmission {
     id: Uuid,
+    /// Where its row is: found without an index, whose use a plan of an empty table would not think of.
+    place: String,
     /// The number of the transaction that wrote the rows, as `xmin` tells it.
     transaction: String,
     /// Jobs whose rows were there before.
@@ -44,11 +46,11 @@ coalesce(clock_timestamp() + n.delay_ms * interval '1 millisecond', to_timestamp
 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::int2[], $6::bigint[], $7::bigint[]) \
 as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms), broker_generation g \
 on conflict (id) do update set accepted_at = job_journal.accepted_at returning id, xmax <> 0 as existing), \
-opened as (insert into job_submissions (id, jobs) values ($8, $1)) \
-select pg_current_xact_id()::xid::text as transaction, \
+opened as (insert into job_submissions (id, jobs) values ($8, $1) returning ctid) \
+select (select ctid::text from opened) as place, pg_current_xact_id()::xid::text as transaction, \
 coalesce((select array_agg(id) from journaled where existing), '{}') as existing";
 
-const CLOSE: &str = "delete from job_submissions where id = $1";
+const CLOSE: &str = "delete from job_submissions where ctid = $1::text::tid and id = $2";
 
 /// What the relay may have brought meanwhile, of this or another generation, stays.
 const TAKE_BACK: &str = "\
@@ -60,6 +62,12 @@ with late as (select id from job_submissions where begun_at < clock_timestamp() 
 order by begun_at limit 100 for update skip locked), \
 gone as (delete from job_submissions s using late where s.id = late.id returning s.jobs) \
 update job_journal set generation = 0 where id in (select unnest(jobs) from gone)";
+
+impl OpenSubmission {
+    fn close(&self) -> Statement {
+        statement(CLOSE).bind(self.place.clone()).bind(self.id)
+    }
+}
 
 impl Store {
     /// Journals jobs that are added to Dragonfly next, in a transaction of their own. One that is journaled already keeps its
@@ -91,7 +99,7 @@ impl Store {
     /// When Postgres does not say that it is done. Then the jobs are brought again in a while, which gives none a second
     /// result.
     pub async fn close_submission(&self, submission: &OpenSubmission) -> Result<(), StoreError> {
-        self.execute(statement(CLOSE).bind(submission.id).planned_anew()).await.map(drop)
+        self.execute(submission.close()).await.map(drop)
     }
 
     /// Leaves the jobs of submissions that began longer ago than `age` to the relay; gives how many those are.
@@ -110,7 +118,7 @@ impl Tx {
     /// # Errors
     /// What Postgres refused.
     pub async fn end_submission(&mut self, submission: &OpenSubmission) -> Result<(), StoreError> {
-        self.execute(statement(CLOSE).bind(submission.id).planned_anew()).await.map(drop)
+        self.execute(submission.close()).await.map(drop)
     }
 
     /// Takes back the rows of jobs that Dragonfly did not take; those that were there before the submission stay.
@@ -144,5 +152,5 @@ fn by_ids(sql: &'static str, ids: &HashSet<JobId>) -> Statement {
 fn opened(id: Uuid, row: Option<&Row>) -> Result<OpenSubmission, StoreError> {
     let row = row.ok_or_else(|| StoreError::new("journal jobs")(sqlx::Error::RowNotFound))?;
     let existing = row.get::<Vec<Uuid>>("existing")?.into_iter().map(JobId).collect();
-    Ok(OpenSubmission { id, transaction: row.get("transaction")?, existing })
+    Ok(OpenSubmission { id, place: row.get("place")?, transaction: row.get("transaction")?, existing })
 }

@@ -38,13 +38,17 @@ impl Answers {
         self.accepted.lock().unwrap().clone()
     }
 
-    /// Notes an answer; whether it was yes.
-    fn heard(&self, answer: Result<Vec<JobId>, SubmitError>) -> bool {
+    /// Notes an answer; gives none when it was yes, else when to ask again.
+    fn heard(&self, answer: Result<Vec<JobId>, SubmitError>) -> Option<Duration> {
         match answer {
             Ok(ids) => {
                 let now = Utc::now();
                 self.accepted.lock().unwrap().extend(ids.into_iter().map(|id| (id, now)));
-                return true;
+                return None;
+            }
+            Err(SubmitError::Busy { retry_after, .. } | SubmitError::JournalBusy { retry_after }) => {
+                self.n_refused.fetch_add(1, Ordering::Relaxed);
+                return Some(retry_after);
             }
             Err(SubmitError::Unknown(_) | SubmitError::MaybeJournaled(_)) => {
                 self.n_unknown.fetch_add(1, Ordering::Relaxed)
@@ -52,7 +56,7 @@ impl Answers {
             Err(SubmitError::NotReplicated { .. }) => self.n_not_replicated.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.n_refused.fetch_add(1, Ordering::Relaxed),
         };
-        false
+        Some(AGAIN)
     }
 
     /// How many jobs were accepted.
@@ -136,15 +140,15 @@ async fn produce(
 /// Submits until there is an answer, and the answer is yes. After a no each goes alone: what was accepted of them is not
 /// submitted again and again, which would fill up a server that is full already.
 pub(super) async fn submit(client: Arc<Client>, answers: Arc<Answers>, jobs: Vec<Submission>) {
-    if answers.heard(client.submit_all(jobs.clone()).await) {
-        return;
-    }
+    let Some(mut wait) = answers.heard(client.submit_all(jobs.clone()).await) else { return };
     for job in jobs {
         loop {
-            tokio::time::sleep(AGAIN).await;
-            if answers.heard(client.submit_all(vec![job.clone()]).await) {
-                break;
+            tokio::time::sleep(wait).await;
+            match answers.heard(client.submit_all(vec![job.clone()]).await) {
+                Some(again) => wait = again,
+                None => break,
             }
         }
+        wait = AGAIN;
     }
 }
