@@ -7,6 +7,7 @@
 mod error;
 mod fleet;
 mod journaled;
+mod limiter;
 mod options;
 mod place;
 mod submission;
@@ -26,7 +27,11 @@ pub use self::{
     options::{ClientOptions, Guarantees},
     submission::Submission,
 };
-use self::{fleet::Fleet, place::Unplaced};
+use self::{
+    fleet::{Fleet, LastFleet},
+    journaled::Journal,
+    place::Unplaced,
+};
 use crate::{
     broker::{BrokerError, Connection, QueueTags, Submitter},
     completion::Completion,
@@ -62,7 +67,8 @@ pub struct Client {
     connection: Connection,
     submitter: Submitter,
     fleet: Mutex<Option<(Instant, Arc<Fleet>)>>,
-    journal: Option<Store>,
+    last_fleet: tokio::sync::Mutex<LastFleet>,
+    journal: Option<Journal>,
 }
 
 impl Client {
@@ -78,6 +84,7 @@ impl Client {
             submitter: Submitter::new(connection.clone()),
             connection,
             fleet: Mutex::default(),
+            last_fleet: tokio::sync::Mutex::default(),
             journal: None,
         })
     }
@@ -85,7 +92,7 @@ impl Client {
     /// The same with a Postgres, in which the jobs of journaled queues are accepted.
     #[must_use]
     pub fn with_journal(mut self, store: Store) -> Self {
-        self.journal = Some(store);
+        self.journal = Some(Journal::new(store));
         self
     }
 

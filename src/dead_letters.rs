@@ -15,7 +15,7 @@ use crate::{
     job::{JobId, Kind, Priority, QueueName},
     keys::{Keys, PartitionKeys},
     letter::Letter,
-    store::{DeadFilter, DeadJob, Held, JournalRow, Store, StoreError},
+    store::{DeadFilter, DeadJob, JournalRow, Store, StoreError},
 };
 
 /// Works on dead letters.
@@ -174,7 +174,7 @@ impl DeadLetters {
         let rows: Vec<JournalRow> = some.iter().filter_map(journal_row).collect();
         let ids: Vec<JobId> = rows.iter().map(|row| row.id).collect();
         let mut tx = self.store.begin().await?;
-        tx.journal(&rows, Held::ByTheJournal).await?;
+        tx.journal(&rows).await?;
         tx.mark_redriven(&ids).await?;
         tx.wake_relays().await?;
         tx.commit().await?;

@@ -1,15 +1,26 @@
-//! Forgets journaled jobs whose settlement was faster than the commit that accepted them.
+//! Forgets journaled jobs whose settlement was faster than the commit that accepted them, and leaves those whose
+//! submitter died on the way to the relay.
 //!
 //! Promise: only rows of jobs that have a result or a dead letter go. Never reads the whole journal at once: page by
-//! page, from the beginning again when the end is reached.
+//! page, from the beginning again when the end is reached. A client that is slow and not dead may add its jobs all the
+//! same: they come twice then, and have one result.
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{cycles::Cycle, job::JobId, shutdown::Shutdown, store::Store, telemetry::metrics};
+use crate::{
+    cycles::Cycle,
+    job::JobId,
+    shutdown::Shutdown,
+    store::{Store, StoreError},
+    telemetry::metrics,
+};
 
 pub(crate) const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long a client may take to add what it has journaled: longer than Dragonfly is asked, and Postgres after it.
+const ABANDONED: Duration = Duration::from_secs(30);
 
 /// Rows of one page.
 const PAGE: u32 = 5_000;
@@ -35,13 +46,22 @@ impl Sweeper {
                         tracing::debug!(n_jobs = n_swept, "forgot journaled jobs that were settled already");
                     }
                 }
-                Err(error) => {
-                    metrics::role_failed("sweeper");
-                    self.cycle.failed();
-                    tracing::warn!(%error, "could not sweep the journal; trying again");
+                Err(error) => self.failed(&error),
+            }
+            match self.store.abandon_submissions(ABANDONED).await {
+                Ok(0) => {}
+                Ok(n_jobs) => {
+                    tracing::info!(n_jobs, "jobs whose submitter did not say that it added them are left to the relay")
                 }
+                Err(error) => self.failed(&error),
             }
             self.cycle.completed();
         }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        metrics::role_failed("sweeper");
+        self.cycle.failed();
+        tracing::warn!(%error, "could not sweep the journal; trying again");
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     job::{Kind, Priority, QueueName},
     schedule::{Due, Missed, Timetable, due, job_id},
     shutdown::Shutdown,
-    store::{Held, JournalRow, Schedule, Store, StoreError, Tx},
+    store::{JournalRow, Schedule, Store, StoreError, Tx},
     telemetry::metrics,
 };
 
@@ -83,7 +83,7 @@ async fn advance(tx: &mut Tx, schedule: &Schedule, now: DateTime<Utc>) -> Result
             "slots were missed and are left out"
         );
     }
-    tx.journal(&rows, Held::ByTheJournal).await?;
+    tx.journal(&rows).await?;
     let counts = (rows.len(), due.n_skipped);
     tx.advance_schedule(&schedule.name, due.next_at, due.slots.last().copied(), counts).await?;
     Ok(counts)

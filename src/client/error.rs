@@ -54,6 +54,14 @@ pub enum SubmitError {
         "submit a job: the jobs of the queue `{0}` are journaled, and this client knows no Postgres: give it one (`Client::with_journal`), or enqueue in SQL (`select tripsage.enqueue(…)`)"
     )]
     NoJournal(QueueName),
+    /// More is being journaled than Postgres can take in time: nothing was written. Submit it again later.
+    #[error(
+        "submit a job: the journal is busy, so nothing was written; its turn may come in {retry_after:?}, submit it again then"
+    )]
+    JournalBusy {
+        /// When it is worth trying again, by how long submissions took lately.
+        retry_after: Duration,
+    },
     /// Postgres did not take it: it was not accepted.
     #[error("submit a job: not journaled, so not accepted: {0}")]
     NotJournaled(#[source] StoreError),

@@ -1,6 +1,6 @@
 //! What the fleet says of its queues: their partitions, and what operators decided about them.
 //!
-//! Promise: what is known is at most ten seconds old. Where there is a Postgres, what operators decided is known even while
+//! Promise: what is known is at most ten seconds old, and asked by one submission at a time. Where there is a Postgres, what operators decided is known even while
 //! Dragonfly is away.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -23,6 +23,9 @@ pub(super) struct Fleet {
     pub(super) away: Option<BrokerError>,
 }
 
+/// When an answer came, and what it was.
+pub(super) type LastFleet = Option<(Instant, Result<Arc<Fleet>, BrokerError>)>;
+
 /// How long a client waits for what Postgres says of policies, before it goes by Dragonfly's copy.
 const DECIDED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -36,12 +39,25 @@ impl Client {
             return Ok(fleet);
         }
         // Boxed: it is rare, and no submission shall be as large as that.
-        let fleet = Arc::new(Box::pin(self.ask_fleet()).await?);
-        if fleet.away.is_none() {
-            let known = Some((Instant::now(), Arc::clone(&fleet)));
+        Box::pin(self.ask_fleet_once()).await
+    }
+
+    /// Whoever comes while somebody asks waits for that one's answer, whatever it is: a crowd of submissions is one question.
+    async fn ask_fleet_once(&self) -> Result<Arc<Fleet>, BrokerError> {
+        let begun = Instant::now();
+        let mut last = self.last_fleet.lock().await;
+        if let Some((_, answer)) = last.as_ref().filter(|(at, _)| *at > begun) {
+            return answer.clone();
+        }
+        let answer = self.ask_fleet().await.map(Arc::new);
+        if let Ok(fleet) = answer.as_ref()
+            && fleet.away.is_none()
+        {
+            let known = Some((Instant::now(), Arc::clone(fleet)));
             *self.fleet.lock().expect("no code panics while it holds this lock") = known;
         }
-        Ok(fleet)
+        *last = Some((Instant::now(), answer.clone()));
+        answer
     }
 
     async fn ask_fleet(&self) -> Result<Fleet, BrokerError> {
@@ -51,7 +67,9 @@ impl Client {
         );
         // Dragonfly's copy of the policies goes with its memory: where there is a Postgres, it decides.
         let decided = match &self.journal {
-            Some(store) => tokio::time::timeout(DECIDED_WITHIN, store.policies()).await.ok().and_then(Result::ok),
+            Some(journal) => {
+                tokio::time::timeout(DECIDED_WITHIN, journal.store.policies()).await.ok().and_then(Result::ok)
+            }
             None => None,
         };
         match (told, decided) {

@@ -171,6 +171,12 @@ impl Store {
         self.pool.close().await;
     }
 
+    /// The most connections at once, and how long one is waited for.
+    pub fn limits(&self) -> (u32, Duration) {
+        let options = self.pool.options();
+        (options.get_max_connections(), options.get_acquire_timeout())
+    }
+
     /// Connections open now, and how many of them are free.
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())

@@ -40,6 +40,11 @@ impl StoreError {
         }
     }
 
+    /// Whether Postgres said no: then nothing was done. A server that ends may say so when it was.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.code().is_some_and(|code| !code.starts_with("57P"))
+    }
+
     /// Whether what was inserted is there already, by this unique key.
     pub(super) fn violates(&self, key: &str) -> bool {
         let refused = self.source.as_database_error();

@@ -36,15 +36,6 @@ pub struct JournalRow {
     pub envelope: Bytes,
 }
 
-/// Whether Dragonfly holds the jobs of a transaction when it commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// They are added before the commit.
-    ByDragonfly,
-    /// They are only in the journal: the relay brings them.
-    ByTheJournal,
-}
-
 /// A journaled job that Dragonfly's present memory does not hold.
 #[derive(Clone, Debug)]
 pub struct Unrelayed {
@@ -77,12 +68,12 @@ pub struct Backlog {
 pub const COUNTED: i64 = 100_000;
 
 const INSERT: &str = "\
-insert into job_journal (id, queue, kind, envelope, priority, due_at, generation) \
+insert into job_journal (id, queue, kind, envelope, priority, due_at) \
 select n.id, n.queue, n.kind, n.envelope, n.priority, \
-coalesce(clock_timestamp() + n.delay_ms * interval '1 millisecond', to_timestamp(n.run_at_ms / 1000.0)), case when $8 then g.generation else 0 end \
+coalesce(clock_timestamp() + n.delay_ms * interval '1 millisecond', to_timestamp(n.run_at_ms / 1000.0)) \
 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::int2[], $6::bigint[], $7::bigint[]) \
-as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms), broker_generation g \
-on conflict (id) do update set envelope = excluded.envelope, due_at = excluded.due_at, generation = 0, accepted_at = now() where not $8";
+as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms) \
+on conflict (id) do update set envelope = excluded.envelope, due_at = excluded.due_at, generation = 0, accepted_at = now()";
 
 const GIVE_WAY: &str = "\
 with gone as (delete from job_journal j using unnest($1::uuid[], $2::uuid[]) as n (id, owner) where j.id = n.id \
@@ -97,24 +88,12 @@ const SETTLED: &str = "\
 or exists (select from dead_jobs d where d.id = j.id and d.redriven_at is null and d.died_at >= j.accepted_at))";
 
 impl Tx {
-    /// Journals jobs. One that is journaled already keeps its row, unless Dragonfly shall not hold it: then it is brought anew.
-    ///
-    /// The generation is read by this statement: whoever says that Dragonfly holds them adds them after it, never before.
+    /// Journals jobs that the relay is to bring; one that is journaled already is brought anew.
     ///
     /// # Errors
     /// What Postgres refused.
-    pub async fn journal(&mut self, rows: &[JournalRow], held: Held) -> Result<(), StoreError> {
-        let ms = |ms: u128| i64::try_from(ms).unwrap_or(i64::MAX);
-        let insert = statement(INSERT)
-            .bind(rows.iter().map(|row| row.id.0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.queue.as_str()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| &row.envelope[..]).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| i16::from(row.priority.lane())).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.delay.map(|delay| ms(delay.as_millis()))).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| row.run_at_ms.map(|at| ms(u128::from(at)))).collect::<Vec<_>>())
-            .bind(held == Held::ByDragonfly);
-        self.execute(insert).await.map(drop)
+    pub async fn journal(&mut self, rows: &[JournalRow]) -> Result<(), StoreError> {
+        self.execute(bind_rows(statement(INSERT), rows)).await.map(drop)
     }
 
     /// The relay is to bring these jobs, whoever holds them.
@@ -132,15 +111,6 @@ impl Tx {
     /// What Postgres refused.
     pub async fn unjournal(&mut self, ids: &[JobId]) -> Result<u64, StoreError> {
         self.execute(by_id("delete from job_journal where id = any($1)", ids)).await
-    }
-
-    /// Takes back rows that this very transaction made; those that were there before stay.
-    ///
-    /// # Errors
-    /// What Postgres refused.
-    pub async fn take_back(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
-        let back = by_id("delete from job_journal where id = any($1) and xmin = pg_current_xact_id()::xid", ids);
-        self.execute(back).await.map(drop)
     }
 
     /// Settles journaled jobs for which another one stands by its dedup key: each is cancelled, and its result names the other.
@@ -233,6 +203,19 @@ impl Store {
             oldest: Duration::try_from_secs_f64(row.get("oldest")?).unwrap_or_default(),
         })
     }
+}
+
+/// Binds a column each, as `$1` to `$7`.
+pub(super) fn bind_rows(statement: Statement, rows: &[JournalRow]) -> Statement {
+    let ms = |ms: u128| i64::try_from(ms).unwrap_or(i64::MAX);
+    statement
+        .bind(rows.iter().map(|row| row.id.0).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.queue.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| &row.envelope[..]).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| i16::from(row.priority.lane())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.delay.map(|delay| ms(delay.as_millis()))).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.run_at_ms.map(|at| ms(u128::from(at)))).collect::<Vec<_>>())
 }
 
 /// A statement whose first parameter is jobs of the journal, which is empty at one moment and large at the next.

@@ -21,6 +21,7 @@ mod policies;
 mod results;
 mod schedules;
 mod statement;
+mod submissions;
 mod version;
 
 pub use self::{
@@ -29,12 +30,13 @@ pub use self::{
     dead_jobs::{DeadFilter, DeadJob, DeadRow},
     error::{StoreError, StoreErrorKind},
     generation::Generation,
-    journal::{Backlog, COUNTED, Held, JOURNAL_CHANNEL, JournalRow, Unrelayed},
+    journal::{Backlog, COUNTED, JOURNAL_CHANNEL, JournalRow, Unrelayed},
     journaled::Journaled,
     migrate::MigrationState,
     notices::Notices,
     results::{ResultRow, Results, StoredResult},
     schedules::{NewSchedule, Schedule},
     statement::{Kept, Row, Statement, Tx, built, statement},
+    submissions::{OpenSubmission, SubmissionError},
     version::{OLDEST_VECTOR, PgVersions},
 };

@@ -15,7 +15,7 @@ use engine::{
     clock::ServerClock,
 };
 use futures::future::join_all;
-use harness::{Fixture, Proxy, Servers, authority, eventually};
+use harness::{Fixture, Proxy, Servers, authority, eventually, patience};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -83,7 +83,7 @@ impl Fleet {
 
     /// Waits for everything that goes on behind answers.
     async fn settle(&self) {
-        join_all(self.caches.iter().map(|cache| cache.stop(Duration::from_secs(20)))).await;
+        join_all(self.caches.iter().map(|cache| cache.stop(patience()))).await;
     }
 }
 
@@ -130,7 +130,7 @@ async fn a_refresh_that_fails_leaves_the_stale_value_and_is_not_repeated_at_once
     fleet.later(Duration::from_secs(70));
     fleet.origin.failures.store(1, Ordering::SeqCst);
     assert_eq!(fleet.got(0).await, (1, Outcome::Stale));
-    fleet.caches[0].stop(Duration::from_secs(20)).await;
+    fleet.caches[0].stop(patience()).await;
     assert_eq!(fleet.got(1).await, (1, Outcome::Stale));
     fleet.settle().await;
     assert_eq!(fleet.n_loads(), 2);

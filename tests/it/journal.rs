@@ -1,5 +1,6 @@
 //! Journaled jobs: accepted by a committed transaction, they outlive Dragonfly's memory, and run once.
 
+mod crowds;
 mod in_sql;
 mod lost_memory;
 mod relays;

@@ -40,6 +40,7 @@ fn a_job_survives_any_three_mishaps_and_its_own_failures() {
 fn a_journaled_job_survives_any_two_mishaps_and_its_own_failures() {
     let seen = kept(&[Journaled], 2, 2);
     assert_seen(&seen, &[Sight::DeadAfterAttempts, Sight::AddedAgain, Sight::SettledBeforeAccepted]);
+    assert_seen(&seen, &[Sight::AbandonedBrought, Sight::RefusalTooLate]);
     assert!(!seen.contains(&Sight::LostWithTheMemory), "what is journaled is not lost");
     let seen = kept(&[Sql], 2, 2);
     assert_seen(&seen, &[Sight::DeadAfterAttempts, Sight::DoneAfterACrash, Sight::DuplicateResolved]);
@@ -89,6 +90,18 @@ fn a_claim_from_a_healthy_worker_is_caught() {
 fn a_relay_that_marks_with_a_later_generation_is_caught() {
     let caught = caught(Service::MarksLate, &[Journaled]);
     assert_eq!(caught.property, Property::SettlesAll, "{}", caught.trace);
+}
+
+#[test]
+fn a_submitter_that_nobody_looks_for_when_it_died_is_caught() {
+    let caught = caught(Service::ForgetsTheSubmitter, &[Journaled]);
+    assert_eq!(caught.property, Property::SettlesAll, "{}", caught.trace);
+}
+
+#[test]
+fn a_row_that_is_taken_back_though_the_relay_has_it_is_caught() {
+    let caught = caught(Service::TakesBackWhatIsAnothers, &[Journaled]);
+    assert_eq!(caught.property, Property::RefusesWhole, "{}", caught.trace);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use futures::future::join_all;
 use harness::{
     Fixture, Proxy, RunningWorker, WorkerOptions, authority, eventually,
     fakes::{model::FakeModel, openai::FakeOpenAi},
+    patience,
 };
 use serde_json::json;
 use workers::{
@@ -70,7 +71,7 @@ impl Service {
 
     async fn run<J: Job>(&self, job: &J) -> Completion {
         let submission = Submission::job(job).unwrap().with(Options::default());
-        self.fixture.client.submit_and_wait(submission, Duration::from_secs(20)).await.unwrap()
+        self.fixture.client.submit_and_wait(submission, patience()).await.unwrap()
     }
 
     async fn places(&self, search: &SearchPlaces) -> PlacesFound {
@@ -168,7 +169,7 @@ async fn equal_searches_share_an_answer_and_each_leaves_a_row() {
     let third = service.places(&search("lisbon", FindBy::Name)).await;
     assert_eq!(third.cache, Outcome::Stale);
     assert!(third.age_ms >= 400_000);
-    service.context.cache.stop(Duration::from_secs(20)).await;
+    service.context.cache.stop(patience()).await;
     service.worker.stop().await;
     let caches: Vec<(String, i64)> = sqlx::query_as("select cache, count(*) from search_results group by 1 order by 1")
         .fetch_all(&service.fixture.pool)
@@ -186,7 +187,7 @@ async fn memories_are_recalled_for_their_user_alone() {
         let add = json!({"user_id": user, "items": [{"text": text}]});
         let add: AddMemories = serde_json::from_value(add).unwrap();
         let done = Submission::batch_job(&add).unwrap();
-        let done = service.fixture.client.submit_and_wait(done, Duration::from_secs(20)).await.unwrap();
+        let done = service.fixture.client.submit_and_wait(done, patience()).await.unwrap();
         assert_eq!(done.status, Status::Done);
     }
     let ann = service.recall("ann", "trains").await;
@@ -298,7 +299,7 @@ async fn while_the_endpoint_is_away_names_are_found_and_meanings_come_when_it_is
     let meant = Submission::job(&search("the capital of Iceland", FindBy::Meaning)).unwrap();
     fixture.client.submit(meant).await.unwrap();
     let named = Submission::job(&search("Lisbo", FindBy::Name)).unwrap();
-    let named = fixture.client.submit_and_wait(named, Duration::from_secs(20)).await.unwrap();
+    let named = fixture.client.submit_and_wait(named, patience()).await.unwrap();
     assert_eq!(named.status, Status::Done, "{:?}", named.error);
     // A few places are enough; the loader finds the table whole and leaves it.
     load_some(&store, &asked_at(fake.base_url()), &few_places(), |_, _| ()).await.unwrap();

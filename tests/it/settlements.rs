@@ -15,7 +15,7 @@ use engine::{
     partition::tags,
     registry::Registry,
 };
-use harness::{Fixture, RunningWorker, WorkerOptions, eventually};
+use harness::{Fixture, RunningWorker, WorkerOptions, eventually, patience};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -183,8 +183,8 @@ async fn a_result_that_is_not_kept_is_told_and_leaves_no_row() {
     let fixture = Fixture::new().await;
     let registry = Registry::default().job::<Warm>().unwrap();
     let worker = RunningWorker::start(&fixture, registry, ().into(), WorkerOptions::default()).await;
-    let within = Duration::from_secs(20);
-    let completion = fixture.client.submit_and_wait(Submission::job(&Warm { n: 7 }).unwrap(), within).await.unwrap();
+    let completion =
+        fixture.client.submit_and_wait(Submission::job(&Warm { n: 7 }).unwrap(), patience()).await.unwrap();
     assert_eq!((completion.status, completion.result), (Status::Done, Some(serde_json::json!({ "n": 7 }))));
     eventually("nothing to be left", async || (fixture.depth(&TOYS).await == (0, 0)).then_some(())).await;
     assert_eq!(fixture.number("select count(*) from job_results").await, 0);

@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -12,7 +11,10 @@ use tokio::{
     process::{Child, ChildStderr, Command},
 };
 
-use crate::{Fixture, Servers, repository};
+use crate::{
+    Fixture, Servers, repository,
+    wait::{COMMAND, patience},
+};
 
 /// What a command said, and how it ended.
 #[derive(Debug)]
@@ -60,13 +62,10 @@ pub fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// The longest that a command may take: one that hangs fails its test instead of stopping all of them.
-const LONGEST: Duration = Duration::from_secs(60);
-
-/// Runs a command to its end.
+/// Runs a command to its end; one that hangs fails its test instead of stopping all of them.
 pub async fn said(command: &mut Command) -> Said {
-    let ended = tokio::time::timeout(LONGEST, command.output()).await;
-    let output = ended.unwrap_or_else(|_| panic!("still running after {LONGEST:?}: {:?}", command.as_std())).unwrap();
+    let ended = COMMAND.time(command.output()).await;
+    let output = ended.unwrap_or_else(|limit| panic!("still running after {limit:?}: {:?}", command.as_std())).unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Said { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -120,7 +119,7 @@ impl WorkerProcess {
                 }
             }
         };
-        let found = tokio::time::timeout(LONGEST, reading).await;
+        let found = tokio::time::timeout(patience(), reading).await;
         assert!(found.is_ok() && lines.last().is_some_and(|line| line.contains(needle)), "no `{needle}`: {lines:#?}");
         lines
     }

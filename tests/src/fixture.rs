@@ -1,19 +1,22 @@
 //! What one test has for itself: a migrated database and a key prefix.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use engine::{
     broker::{Address, Connection, sampling},
     client::{Client, ClientOptions},
     job::{JobId, QueueName},
     keys::Keys,
-    store::{Database, Store},
+    store::{Database, Store, StoreError, StoreErrorKind},
 };
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::{servers::Servers, wait::eventually};
+use crate::{
+    servers::Servers,
+    wait::{SETUP, eventually, patience},
+};
 
 /// One test's own corner of the servers.
 pub struct Fixture {
@@ -43,9 +46,14 @@ impl Fixture {
 
     /// A fresh corner on another Dragonfly-protocol server.
     pub async fn on(dragonfly_url: &str) -> Self {
+        let made = SETUP.time(Box::pin(Self::made_on(dragonfly_url))).await;
+        made.unwrap_or_else(|limit| panic!("no database and connections of its own within {limit:?}"))
+    }
+
+    async fn made_on(dragonfly_url: &str) -> Self {
         let _ = rustls_provider(); // whoever comes second finds it installed
         let database_url = fresh_database().await;
-        let store = Store::connect(&database(&database_url)).await.unwrap();
+        let store = connected(&database(&database_url)).await.unwrap();
         // A role may be called like our schema: a test's own tables stand where the service looks all the same.
         let options = database_url.parse::<PgConnectOptions>().unwrap().options([("search_path", "public")]);
         let pool = PgPool::connect_with(options).await.unwrap();
@@ -104,6 +112,18 @@ pub fn database(url: &str) -> Database {
     }
 }
 
+/// A store over a database. Where the machine is slow, the server may not take a connection within the time limit of one.
+pub(crate) async fn connected(settings: &Database) -> Result<Store, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match Store::connect(settings).await {
+            Err(error) if error.kind() == StoreErrorKind::Infrastructure && begun.elapsed() < patience() => {}
+            answer => return answer,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// A database copied from one that is migrated once a run.
 pub(crate) async fn fresh_database() -> String {
     let template = TEMPLATE.get_or_init(make_template).await;
@@ -119,7 +139,7 @@ pub(crate) async fn fresh_database() -> String {
 async fn make_template() -> String {
     std::thread::spawn(drop_old_databases);
     let name = format!("template_{}", Uuid::now_v7().simple());
-    let store = Store::connect(&database(&empty_database(&name).await)).await.unwrap();
+    let store = connected(&database(&empty_database(&name).await)).await.unwrap();
     store.migrate().await.unwrap();
     store.close().await;
     name

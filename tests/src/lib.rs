@@ -28,6 +28,6 @@ pub use self::{
     proxy::{Proxy, authority},
     redis_server::RedisServer,
     servers::{Servers, repository},
-    wait::eventually,
+    wait::{Pace, eventually, patience},
     worker::{RunningWorker, WorkerOptions},
 };

@@ -105,7 +105,7 @@ impl RunningWorker {
         let (started, starting) = oneshot::channel();
         let url = fixture.database_url.clone();
         let ended = runtime.spawn(async move {
-            let store = Store::connect(&crate::fixture::database(&url)).await.unwrap();
+            let store = crate::fixture::connected(&crate::fixture::database(&url)).await.unwrap();
             let engine = Engine::start(engine_options, Arc::new(registry), context, store.clone()).await.unwrap();
             started.send(store).unwrap_or_else(|_| panic!("the test waits for it"));
             drop(stopped.await);

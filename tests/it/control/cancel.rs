@@ -11,9 +11,9 @@ use engine::{
     job::{JobId, Priority},
     operator::{Cancelled, JobState},
     outcome::Status,
-    store::{Held, JournalRow},
+    store::JournalRow,
 };
-use harness::{Fixture, WorkerOptions, eventually};
+use harness::{Fixture, WorkerOptions, eventually, patience};
 
 use super::{Effect, Fails, GOVERNED, Quick, Together, Toys, operator, slow, standing, started, with_effects};
 
@@ -21,7 +21,7 @@ use super::{Effect, Fails, GOVERNED, Quick, Together, Toys, operator, slow, stan
 async fn next(completions: &mut Completions, n_jobs: usize) -> Vec<Completion> {
     let mut seen = Vec::new();
     while seen.len() < n_jobs {
-        let batch = tokio::time::timeout(Duration::from_secs(20), completions.next()).await.unwrap().unwrap();
+        let batch = tokio::time::timeout(patience(), completions.next()).await.unwrap().unwrap();
         assert!(!batch.missed, "numbers have no gap");
         seen.extend(batch.completions);
     }
@@ -81,7 +81,7 @@ async fn what_is_in_the_journal_alone_is_taken_back_and_never_brought() {
         envelope,
     };
     let mut tx = fixture.store.begin().await.unwrap();
-    tx.journal(&[row], Held::ByTheJournal).await.unwrap();
+    tx.journal(&[row]).await.unwrap();
     tx.commit().await.unwrap();
     let mut completions = fixture.client.completions(&Filter::Queue(GOVERNED)).await.unwrap();
     let operator = operator(&fixture).await;

@@ -1,9 +1,9 @@
 //! The README's examples run, against a worker that is a process of its own.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
 use engine::outcome::Status;
-use harness::{Clients, Fixture, WorkerProcess, bare, eventually, repository, said};
+use harness::{Clients, Fixture, WorkerProcess, bare, eventually, patience, repository, said};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{blocks, readme_client};
@@ -89,7 +89,7 @@ async fn the_shell_example_submits_json_and_receives_json() {
     assert_eq!(heard.next_line().await.unwrap().as_deref(), Some("subscribe"));
     let added = said(bare("sh").args(["-c", &add])).await;
     assert!(added.success && added.stdout.contains('-'), "{added:?}");
-    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+    let waited = tokio::time::timeout(patience(), async {
         loop {
             let line = heard.next_line().await.unwrap().expect("the subscription lasts");
             if line.starts_with('[') {

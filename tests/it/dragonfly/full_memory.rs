@@ -12,7 +12,7 @@ use engine::{
     registry::Registry,
     retry::RetryPolicy,
 };
-use harness::{Fixture, Manners, RedisServer, RunningWorker, WorkerOptions, eventually};
+use harness::{Fixture, Manners, RedisServer, RunningWorker, WorkerOptions, eventually, patience};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};
@@ -149,6 +149,6 @@ async fn nothing_is_lost(server: &RedisServer, url: &str) {
     assert_eq!(runs.iter().filter(|&&n_runs| n_runs == 2).count(), N_EACH, "those that failed once ran again, once");
     assert!(runs.iter().all(|&n_runs| n_runs <= 2));
     gates.succeeding.add_permits(1);
-    fixture.client.submit_and_wait(heavy(Fate::Succeeds), Duration::from_secs(20)).await.unwrap();
+    fixture.client.submit_and_wait(heavy(Fate::Succeeds), patience()).await.unwrap();
     tokio::join!(first.stop(), second.stop());
 }

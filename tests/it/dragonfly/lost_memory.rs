@@ -10,7 +10,7 @@ use engine::{
     outcome::JobError,
     registry::Registry,
 };
-use harness::{Fixture, RedisServer, RunningWorker, WorkerOptions, eventually};
+use harness::{Fixture, RedisServer, RunningWorker, WorkerOptions, eventually, patience};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,7 @@ async fn a_worker_goes_on_when_the_server_starts_again_with_nothing() {
     })
     .await;
     assert_eq!(fixture.until_idle(&LASTING).await, 0);
-    let done = fixture.client.submit_and_wait(Submission::job(&Last {}).unwrap(), Duration::from_secs(20)).await;
+    let done = fixture.client.submit_and_wait(Submission::job(&Last {}).unwrap(), patience()).await;
     assert!(done.is_ok(), "completions are published again: {done:?}");
     worker.stop().await;
 }

@@ -7,7 +7,7 @@ use engine::{
     job::{JobId, Priority, QueueName},
     policy::Policy,
 };
-use harness::{Fixture, eventually};
+use harness::{Fixture, eventually, patience};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -52,13 +52,17 @@ async fn a_commit_wakes_the_relay() {
     let worker = worker(&fixture, &book).await;
     let first = enqueue(&fixture, "toy.enter", json!({}), json!({})).await.unwrap();
     fixture.result(first).await;
-    let begun = Instant::now();
+    let mut took = Vec::new();
     for _ in 0..20 {
+        let begun = Instant::now();
         let id = enqueue(&fixture, "toy.enter", json!({}), json!({})).await.unwrap();
         fixture.result(id).await;
+        took.push(begun.elapsed());
     }
-    // By looking alone, about once a second, it would take twenty seconds.
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    // By looking alone each would wait for about a second, for the relay has looked just before; the quickest half tells
+    // it on a machine that is slow now and then.
+    took.sort_unstable();
+    assert!(took[10] < Duration::from_millis(500), "{took:?}");
     worker.stop().await;
 }
 
@@ -79,7 +83,7 @@ async fn options_become_the_jobs_own() {
     assert_eq!(priority, i64::from(Priority::High.lane()));
     let worker = worker(&fixture, &book).await;
     all_are_done_once(&fixture, &[id]).await;
-    let heard = tokio::time::timeout(Duration::from_secs(10), completions.next()).await.unwrap().unwrap();
+    let heard = tokio::time::timeout(patience(), completions.next()).await.unwrap().unwrap();
     assert_eq!((heard.completions[0].id, heard.completions[0].user_id.as_deref()), (id, Some("ann")));
     worker.stop().await;
 }

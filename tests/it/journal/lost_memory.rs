@@ -123,6 +123,29 @@ async fn while_dragonfly_is_away_jobs_are_accepted_and_run_later() {
 }
 
 #[tokio::test]
+async fn while_dragonflys_memory_is_full_jobs_are_accepted_and_run_later() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
+    let (fixture, book) = (Fixture::on(&server.url()).await, Book::open());
+    let client = journaling(&fixture, &fixture.store).await;
+    let worker = acquainted_worker(&fixture, &book).await;
+    let mut ids = client.submit_all(entries(5)).await.unwrap(); // it knows the queue's partitions from now on
+    all_are_done_once(&fixture, &ids).await;
+    let mut operator = server.connect().await;
+    assert_eq!(operator.ask(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap(), "OK");
+    ids.extend(client.submit_all(entries(20)).await.unwrap());
+    ids.push(client.submit(entries(1).remove(0).after(Duration::from_millis(100))).await.unwrap());
+    assert_eq!(journaled(&fixture).await, 21);
+    assert_eq!(
+        fixture.number("select count(*) from job_journal where generation = 0").await,
+        21,
+        "the relay brings them"
+    );
+    assert_eq!(operator.ask(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap(), "OK");
+    all_are_done_once(&fixture, &ids).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn while_postgres_is_away_nothing_is_accepted_and_nothing_runs() {
     let (fixture, book) = (Fixture::new().await, Book::open());
     let proxy = Proxy::before(authority(&fixture.database_url)).await;

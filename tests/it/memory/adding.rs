@@ -7,6 +7,7 @@ use futures::future::join_all;
 use harness::{
     RunningWorker, WorkerOptions,
     fakes::openai::{FakeOpenAi, Reply},
+    patience,
 };
 use serde_json::json;
 use workers::{
@@ -174,12 +175,12 @@ async fn a_worker_adds_and_finds() {
     let Memories { fixture, context } = memories;
     let worker = RunningWorker::start(&fixture, registry, Arc::new(context), WorkerOptions::default()).await;
     let adding = Submission::batch_job(&texts("u", &["sea", "sun", "sea"])).unwrap();
-    let added = fixture.client.submit_and_wait(adding, Duration::from_secs(20)).await.unwrap();
+    let added = fixture.client.submit_and_wait(adding, patience()).await.unwrap();
     let added: MemoriesAdded = serde_json::from_value(added.result.unwrap()).unwrap();
     assert_eq!(added.items.iter().map(is_created).collect::<Vec<_>>(), [true, true, false]);
     let query = serde_json::from_value(json!({"user_id": "u", "query": "sun", "threshold": 0.5})).unwrap();
     let searching = Submission::job(&SearchMemories(query)).unwrap();
-    let found = fixture.client.submit_and_wait(searching, Duration::from_secs(20)).await.unwrap();
+    let found = fixture.client.submit_and_wait(searching, patience()).await.unwrap();
     assert_eq!(found.result.unwrap()["memories"][0]["text"], json!("sun"));
     worker.stop().await;
 }

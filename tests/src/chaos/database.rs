@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use engine::{
     job::JobId,
     policy::{Durability, Policy},
-    store::Store,
 };
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool,
@@ -15,7 +14,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{cluster::Cluster, kinds::CHAOS};
-use crate::fixture::{database, fresh_database};
+use crate::fixture::{connected, database, fresh_database};
 
 /// Where a scenario's database lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl Database {
                 }
                 sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await?;
                 let url = cluster.url("chaos");
-                let store = Store::connect(&database(&url)).await?;
+                let store = connected(&database(&url)).await?;
                 store.migrate().await?;
                 store.close().await;
                 url

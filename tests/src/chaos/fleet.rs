@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::worker_process::Spec;
-use crate::{Proxy, authority, bare, binary::sibling, said};
+use crate::{Proxy, authority, bare, binary::sibling, patience, said};
 
 /// One worker process.
 pub(super) struct Member {
@@ -49,9 +49,6 @@ pub(super) struct Fleet {
     folder: PathBuf,
     n_started: usize,
 }
-
-/// The longest that a worker may take to be ready.
-const STARTING: Duration = Duration::from_secs(30);
 
 impl Fleet {
     pub(super) fn new(spec: Spec, folder: &Path) -> Self {
@@ -98,7 +95,7 @@ impl Fleet {
     /// Waits until a worker that was told to stop has ended.
     pub(super) async fn ended(&mut self, place: usize) -> anyhow::Result<()> {
         let mut member = self.members.remove(place);
-        let status = tokio::time::timeout(self.spec.drain + STARTING, member.child.wait()).await;
+        let status = tokio::time::timeout(self.spec.drain + patience(), member.child.wait()).await;
         let status = status.with_context(|| format!("{} does not stop", member.name))??;
         if !status.success() {
             bail!("{} ended with {status}", member.name);
@@ -137,8 +134,9 @@ async fn begin(spec: Spec, name: String, oddity: Oddity, folder: &Path) -> anyho
     let mut told = child.stdin.take().context("its standard input is ours")?;
     told.write_all(&serde_json::to_vec(&spec)?).await?;
     drop(told);
-    let port = tokio::time::timeout(STARTING, until_ready(&log, &mut child)).await;
-    let port = port.with_context(|| format!("{name} is not ready after {STARTING:?}; see {}", log.display()))??;
+    let limit = patience();
+    let port = tokio::time::timeout(limit, until_ready(&log, &mut child)).await;
+    let port = port.with_context(|| format!("{name} is not ready after {limit:?}; see {}", log.display()))??;
     Ok(Member { name, broker, postgres, port, child, leaving: false })
 }
 

@@ -21,6 +21,8 @@ use engine::{
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use crate::patience;
+
 /// What the producer was told.
 #[derive(Default)]
 pub(super) struct Answers {
@@ -36,13 +38,17 @@ impl Answers {
         self.accepted.lock().unwrap().clone()
     }
 
-    /// Notes an answer; whether it was yes.
-    fn heard(&self, answer: Result<Vec<JobId>, SubmitError>) -> bool {
+    /// Notes an answer; gives none when it was yes, else when to ask again.
+    fn heard(&self, answer: Result<Vec<JobId>, SubmitError>) -> Option<Duration> {
         match answer {
             Ok(ids) => {
                 let now = Utc::now();
                 self.accepted.lock().unwrap().extend(ids.into_iter().map(|id| (id, now)));
-                return true;
+                return None;
+            }
+            Err(SubmitError::Busy { retry_after, .. } | SubmitError::JournalBusy { retry_after }) => {
+                self.n_refused.fetch_add(1, Ordering::Relaxed);
+                return Some(retry_after);
             }
             Err(SubmitError::Unknown(_) | SubmitError::MaybeJournaled(_)) => {
                 self.n_unknown.fetch_add(1, Ordering::Relaxed)
@@ -50,7 +56,7 @@ impl Answers {
             Err(SubmitError::NotReplicated { .. }) => self.n_not_replicated.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.n_refused.fetch_add(1, Ordering::Relaxed),
         };
-        false
+        Some(AGAIN)
     }
 
     /// How many jobs were accepted.
@@ -85,8 +91,6 @@ pub(super) type Make = Box<dyn Fn(u64) -> Submission + Send>;
 
 const TICK: Duration = Duration::from_millis(20);
 const AGAIN: Duration = Duration::from_millis(100);
-/// The longest that the last submissions may take after the load has ended.
-const LAST: Duration = Duration::from_secs(60);
 
 impl Load {
     /// Begins to submit `per_second` jobs each second.
@@ -105,7 +109,10 @@ impl Load {
             while under_way.join_next().await.transpose()?.is_some() {}
             anyhow::Ok(())
         };
-        tokio::time::timeout(LAST, all).await.context("some submissions have no answer after a minute")?
+        let limit = patience();
+        tokio::time::timeout(limit, all)
+            .await
+            .with_context(|| format!("some submissions have no answer after {limit:?}"))?
     }
 }
 
@@ -133,15 +140,15 @@ async fn produce(
 /// Submits until there is an answer, and the answer is yes. After a no each goes alone: what was accepted of them is not
 /// submitted again and again, which would fill up a server that is full already.
 pub(super) async fn submit(client: Arc<Client>, answers: Arc<Answers>, jobs: Vec<Submission>) {
-    if answers.heard(client.submit_all(jobs.clone()).await) {
-        return;
-    }
+    let Some(mut wait) = answers.heard(client.submit_all(jobs.clone()).await) else { return };
     for job in jobs {
         loop {
-            tokio::time::sleep(AGAIN).await;
-            if answers.heard(client.submit_all(vec![job.clone()]).await) {
-                break;
+            tokio::time::sleep(wait).await;
+            match answers.heard(client.submit_all(vec![job.clone()]).await) {
+                Some(again) => wait = again,
+                None => break,
             }
         }
+        wait = AGAIN;
     }
 }

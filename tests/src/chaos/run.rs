@@ -14,6 +14,7 @@ use super::{
     stage::{Size, Stage},
     tally::Evidence,
 };
+use crate::wait::SETUP;
 
 /// What to play.
 #[derive(Clone, Debug)]
@@ -89,7 +90,9 @@ async fn guarded(part: (&Scenario, Durability), size: Size, folder: &Path) -> an
 
 async fn play((scenario, durability): (&Scenario, Durability), size: Size, folder: &Path) -> anyhow::Result<Played> {
     std::fs::create_dir_all(folder)?;
-    let mut stage = Stage::set(size, durability, scenario.home, folder).await?;
+    let set = SETUP.time(Box::pin(Stage::set(size, durability, scenario.home, folder))).await;
+    let mut stage =
+        set.map_err(|limit| anyhow::anyhow!("its servers and database are not there after {limit:?}"))??;
     let play = match (scenario.play)(&mut stage).await? {
         Ending::Skipped(why) => return Ok(Played::Skipped(why)),
         Ending::Played(play) => play,

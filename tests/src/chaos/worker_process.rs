@@ -20,7 +20,7 @@ use tokio::{
 
 use super::kinds::{self, CHAOS, Context};
 use crate::{
-    fixture::{database, rustls_provider},
+    fixture::{connected, database, rustls_provider},
     worker::WorkerOptions,
 };
 
@@ -52,7 +52,7 @@ pub async fn work() -> anyhow::Result<()> {
         max_connections: 4,
         ..database(&spec.database_url)
     };
-    let store = Store::connect(&settings).await?;
+    let store = connected(&settings).await?;
     let engine = start(&spec, &store).await?;
     let (listener, process) = (TcpListener::bind(("127.0.0.1", 0)).await?, Shutdown::new());
     let port = listener.local_addr()?.port();

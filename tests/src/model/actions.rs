@@ -2,8 +2,10 @@
 //!
 //! | action | what it is in the service |
 //! |---|---|
-//! | `Submit` | XADD of a memory job (`broker/submit.rs`); the uncommitted row of a journaled one; the commit of a row written in SQL |
-//! | `Add`, `Confirm` | the journaling client adds to Dragonfly, then commits its row |
+//! | `Submit` | XADD of a memory job (`broker/submit.rs`); the committed row of a journaled one, and its row in `job_submissions`; the commit of a row written in SQL |
+//! | `Add`, `Confirm` | the journaling client adds to Dragonfly, then deletes the row in `job_submissions` |
+//! | `Refuse`, `TakeBack` | the same where Dragonfly refuses the job: its row is deleted too, if it is as it was written |
+//! | `Abandon` | the sweeper finds an old row in `job_submissions` and leaves the job to the relay; of a client that lives, but is slow: `MissSubmitter` |
 //! | `Take` | `take.lua`; with the reply lost on the way: `MissTake` |
 //! | `Look` | the executor asks `job_results` for a delivery that was claimed or relayed (`src/executor.rs`), then admits it |
 //! | `BeginAlone`, `Acquit` | `note.lua` before and after a suspected job's handler |
@@ -36,6 +38,10 @@ pub enum Action {
     Submit { job: usize },
     Add { job: usize },
     Confirm { job: usize },
+    Refuse { job: usize },
+    TakeBack { job: usize },
+    Abandon { job: usize },
+    MissSubmitter { job: usize },
     SubmitterDies { job: usize },
     Take { worker: usize, job: usize, entry: u8 },
     MissTake { worker: usize, job: usize, entry: u8 },
@@ -68,6 +74,8 @@ impl Action {
         !matches!(
             self,
             Self::Submit { .. }
+                | Self::Refuse { .. }
+                | Self::MissSubmitter { .. }
                 | Self::SubmitterDies { .. }
                 | Self::MissTake { .. }
                 | Self::RelayDies { .. }
@@ -83,6 +91,8 @@ impl Action {
         match self {
             Self::Submit { job } | Self::Add { job } | Self::Confirm { job } | Self::SubmitterDies { job } => Some(job),
             Self::RelayAdd { job } | Self::RelayMark { job } | Self::RelayDies { job } => Some(job),
+            Self::Refuse { job } | Self::TakeBack { job } => Some(job),
+            Self::Abandon { job } | Self::MissSubmitter { job } => Some(job),
             Self::Promote { job } | Self::Sweep { job } => Some(job),
             Self::Take { job, .. } | Self::MissTake { job, .. } => Some(job),
             Self::Claim { job, .. } | Self::HandBack { job, .. } => Some(job),
@@ -166,15 +176,24 @@ fn of_submitter(state: &State, job: usize, known: &Job, into: &mut Vec<Action>) 
             into.push(Action::Submit { job });
         }
         Submitter::Begun(_) => into.push(Action::Add { job }),
-        Submitter::Added(_) => into.push(Action::Confirm { job }),
+        Submitter::Added => into.push(Action::Confirm { job }),
+        Submitter::Refused(_) => into.push(Action::TakeBack { job }),
         _ => return,
     }
-    if state.n_mishaps > 0 && matches!(known.submitter, Submitter::Added(_)) {
+    if state.n_mishaps > 0 && known.submitter != Submitter::Idle {
         into.push(Action::SubmitterDies { job });
+        if matches!(known.submitter, Submitter::Begun(_)) {
+            into.push(Action::Refuse { job });
+        }
     }
 }
 
 fn of_journal(state: &State, job: usize, known: &Job, into: &mut Vec<Action>) {
+    match known.submitter {
+        Submitter::Gone if known.open => into.push(Action::Abandon { job }),
+        _ if known.open && state.n_mishaps > 0 => into.push(Action::MissSubmitter { job }),
+        _ => {}
+    }
     if known.relaying.is_some() {
         into.push(Action::RelayMark { job });
         if state.n_mishaps > 0 {

@@ -26,6 +26,8 @@ pub enum Property {
     ClaimsFromTheDead,
     /// 14. A job is given up for its workers' deaths only when one of them died while it ran alone.
     ConvictsOnEvidence,
+    /// 22. A job whose submitter was told that it is refused is nowhere, and never was done.
+    RefusesWhole,
     /// When nothing more goes wrong, every accepted job is done or dead in the end, and nothing is left over.
     SettlesAll,
 }
@@ -49,8 +51,12 @@ pub enum Sight {
     DeadAfterAttempts,
     /// A job was given up because its workers died.
     DeadAfterCrashes,
-    /// A row of the journal was committed after its job was settled.
+    /// A job was settled before its submitter was told that it is accepted.
     SettledBeforeAccepted,
+    /// A job whose submitter died before it was added was brought by the relay.
+    AbandonedBrought,
+    /// A job that Dragonfly refused was accepted: it was the relay's by then.
+    RefusalTooLate,
 }
 
 /// The promise that a state breaks.
@@ -62,6 +68,9 @@ pub fn broken_in(state: &State) -> Option<Property> {
         let fresh = |entry: &&Entry| !entry.relayed;
         if job.entries.iter().flatten().filter(fresh).count() > 1 || (job.result && job.buried) {
             return Some(Property::KeepsOnce);
+        }
+        if job.submitter == Submitter::Declined && (is_somewhere(job) || job.relaying.is_some()) {
+            return Some(Property::RefusesWhole);
         }
         if job.n_effects != u8::from(job.result) {
             return Some(Property::WritesOnce);
@@ -113,8 +122,8 @@ pub fn broken_by(before: &State, action: Action, after: &State) -> Option<Proper
 pub fn all_settled(state: &State) -> bool {
     let settled = |job: &Job| {
         let over = !job.is_accepted() || job.is_settled();
-        let begun = matches!(job.submitter, Submitter::Begun(_) | Submitter::Added(_));
-        over && !begun && job.entries[0].is_none() && job.journal.is_none() && job.relaying.is_none()
+        let begun = matches!(job.submitter, Submitter::Begun(_) | Submitter::Added | Submitter::Refused(_));
+        over && !begun && !job.open && job.entries[0].is_none() && job.journal.is_none() && job.relaying.is_none()
     };
     state.jobs.iter().all(settled) && state.workers.iter().all(|worker| worker.hand.is_none())
 }
@@ -125,14 +134,17 @@ pub fn witnessed(before: &State, action: Action, after: &State) -> Option<Sight>
         Action::Ask { worker } | Action::Commit { worker } | Action::Settle { worker } => {
             (worker, before.workers[worker].hand?.step)
         }
+        Action::RelayAdd { job } if before.jobs[job].journal == Some(0) => {
+            let is_abandoned =
+                before.jobs[job].submitter == Submitter::Gone && before.jobs[job].durability == Durability::Journaled;
+            return is_abandoned.then_some(Sight::AbandonedBrought);
+        }
+        Action::TakeBack { job } => return after.jobs[job].is_accepted().then_some(Sight::RefusalTooLate),
         Action::RelayAdd { job } => {
-            return (before.jobs[job].journal != Some(0) && before.jobs[job].durability == Durability::Journaled)
-                .then_some(Sight::AddedAgain);
+            return (before.jobs[job].durability == Durability::Journaled).then_some(Sight::AddedAgain);
         }
         Action::LoseMemory => return after.jobs.iter().any(|job| job.lost).then_some(Sight::LostWithTheMemory),
-        Action::Sweep { job } => {
-            return (before.jobs[job].durability == Durability::Journaled).then_some(Sight::SettledBeforeAccepted);
-        }
+        Action::Confirm { job } => return before.jobs[job].is_settled().then_some(Sight::SettledBeforeAccepted),
         _ => return None,
     };
     let delivery = before.workers[worker].hand?;

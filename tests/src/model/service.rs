@@ -26,6 +26,10 @@ pub enum Service {
     BuriesTheDone,
     /// `note.lua` does not look who owns the entry.
     NotesForOthers,
+    /// Nobody looks for submissions whose clients died.
+    ForgetsTheSubmitter,
+    /// A client whose job was refused deletes the row whoever has touched it since.
+    TakesBackWhatIsAnothers,
     /// A first delivery that commits late leaves the dead letter in Postgres that another has written meanwhile.
     LeavesTheBuried,
 }
@@ -43,16 +47,24 @@ impl Service {
         match action {
             Action::Submit { job } => submit(&mut next, job),
             Action::Add { job } => {
-                let Submitter::Begun(generation) = next.jobs[job].submitter else { return None };
                 next.jobs[job].add(0, false);
-                next.jobs[job].submitter = Submitter::Added(generation);
+                next.jobs[job].submitter = Submitter::Added;
+                next.jobs[job].is_untouched = false; // nobody asks any more
             }
             Action::Confirm { job } => {
-                let Submitter::Added(generation) = next.jobs[job].submitter else { return None };
-                next.jobs[job].journal = Some(generation);
+                next.jobs[job].open = false;
                 next.jobs[job].submitter = Submitter::Accepted;
             }
-            Action::SubmitterDies { job } => next.jobs[job].submitter = Submitter::Gone,
+            Action::Refuse { job } => {
+                let Submitter::Begun(generation) = next.jobs[job].submitter else { return None };
+                next.jobs[job].submitter = Submitter::Refused(generation);
+            }
+            Action::TakeBack { job } => self.take_back(&mut next, job)?,
+            Action::Abandon { job } | Action::MissSubmitter { job } => self.abandon(&mut next, job)?,
+            Action::SubmitterDies { job } => {
+                next.jobs[job].submitter = Submitter::Gone;
+                next.jobs[job].is_untouched = false; // nobody asks any more
+            }
             Action::Promote { job } => {
                 let waiting = next.jobs[job].entry(0)?;
                 next.jobs[job].remove(0);
@@ -66,6 +78,7 @@ impl Service {
             Action::RelayMark { job } => {
                 let added_for = next.jobs[job].relaying.take()?;
                 next.jobs[job].journal = Some(if self == Self::MarksLate { next.generation } else { added_for });
+                next.jobs[job].is_untouched = false;
             }
             Action::RelayDies { job } => next.jobs[job].relaying = None,
             Action::Sweep { job } => next.jobs[job].journal = None,
@@ -73,6 +86,38 @@ impl Service {
             _ => return self.of_worker(next, action),
         }
         Some(next)
+    }
+
+    /// One transaction. A row that is not as it was written, or gone, is the relay's: then the job is accepted.
+    fn take_back(self, next: &mut State, job: usize) -> Option<()> {
+        let (generation, job) = (next.generation, &mut next.jobs[job]);
+        let Submitter::Refused(written) = job.submitter else { return None };
+        if job.relaying.is_some() {
+            return None;
+        }
+        let is_ours = job.journal == Some(written) && job.is_untouched && written == generation;
+        job.open = false;
+        if is_ours || self == Self::TakesBackWhatIsAnothers {
+            job.journal = None;
+            job.submitter = Submitter::Declined;
+        } else {
+            job.journal = job.journal.map(|_| 0);
+            job.is_untouched = false;
+            job.submitter = Submitter::Accepted;
+        }
+        Some(())
+    }
+
+    /// One transaction, which waits for a relay's lock on the journal's row.
+    fn abandon(self, next: &mut State, job: usize) -> Option<()> {
+        let job = &mut next.jobs[job];
+        if job.relaying.is_some() || self == Self::ForgetsTheSubmitter {
+            return None;
+        }
+        job.open = false;
+        job.journal = job.journal.map(|_| 0);
+        job.is_untouched = false;
+        Some(())
     }
 
     fn of_worker(self, mut next: State, action: Action) -> Option<State> {
@@ -263,7 +308,11 @@ fn submit(next: &mut State, job: usize) {
             known.add(0, false);
             known.submitter = Submitter::Accepted;
         }
-        Durability::Journaled => known.submitter = Submitter::Begun(generation),
+        Durability::Journaled => {
+            known.journal = Some(generation);
+            (known.is_untouched, known.open) = (true, true);
+            known.submitter = Submitter::Begun(generation);
+        }
         Durability::Sql => {
             known.journal = Some(0);
             known.submitter = Submitter::Accepted;

@@ -16,7 +16,7 @@ pub const MAX_CRASHES: u8 = 2;
 pub enum Durability {
     /// XADD, and no more.
     Memory,
-    /// A row in Postgres, then XADD, then the commit.
+    /// A committed row in Postgres, then XADD, then the word that it was added.
     Journaled,
     /// A row in the caller's own transaction; the relay brings it.
     Sql,
@@ -27,12 +27,16 @@ pub enum Durability {
 pub enum Submitter {
     /// Has not begun.
     Idle,
-    /// Has written its row, with the generation that it read, and not committed.
+    /// Has committed its row, with the generation that it read.
     Begun(u8),
     /// Has added the job to Dragonfly besides.
-    Added(u8),
+    Added,
+    /// Was refused by Dragonfly, and has to take its row back.
+    Refused(u8),
     /// Was told that the job is accepted.
     Accepted,
+    /// Was told that the job is not accepted.
+    Declined,
     /// Died before it knew.
     Gone,
 }
@@ -93,6 +97,10 @@ pub struct Job {
     pub letter: bool,
     /// The generation of its committed row in `job_journal`.
     pub journal: Option<u8>,
+    /// Whether that row is the version that its submitter wrote, as `xmin` tells; for as long as that one may ask.
+    pub is_untouched: bool,
+    /// Whether a row of `job_submissions` says that it is on its way to Dragonfly.
+    pub open: bool,
     /// A relay has locked the row and added the job, for this generation.
     pub relaying: Option<u8>,
     /// How often its rows were written, in one transaction with its result.
@@ -210,6 +218,8 @@ impl State {
             last_id: 0,
             letter: false,
             journal: None,
+            is_untouched: false,
+            open: false,
             relaying: None,
             n_effects: 0,
             result: false,

@@ -88,7 +88,7 @@ impl Lines<'_> {
                     println!("{}", accepted.id);
                     self.bar.inc(1);
                 }
-                Err(SubmitError::Busy { retry_after, .. }) if self.waits => {
+                Err(SubmitError::Busy { retry_after, .. } | SubmitError::JournalBusy { retry_after }) if self.waits => {
                     wait = wait.max(Some(retry_after));
                     refused.push(job);
                 }

@@ -44,7 +44,7 @@ const TRY_AGAIN: u8 = 75;
 /// The exit status that an error is told by: 75 when the same may well succeed later, otherwise 1.
 pub fn status(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
-        Some(SubmitError::Busy { .. } | SubmitError::Closed(_)) => TRY_AGAIN,
+        Some(SubmitError::Busy { .. } | SubmitError::JournalBusy { .. } | SubmitError::Closed(_)) => TRY_AGAIN,
         _ => 1,
     }
 }
