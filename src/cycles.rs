@@ -15,6 +15,9 @@ use std::{
 /// A loop is late after so many of its intervals, and after two leases at least.
 const INTERVALS: u32 = 10;
 
+/// So many loops are named; where a server is away nearly all of them are late.
+const TOLD: usize = 3;
+
 /// Every loop of one worker.
 #[derive(Debug)]
 pub struct Cycles {
@@ -91,7 +94,9 @@ impl Cycles {
         }
         let known = self.known();
         let problems: Vec<String> = known.iter().filter_map(|known| known.problem(self.lease, now)).collect();
-        (!problems.is_empty()).then(|| problems.join("; "))
+        let n_more = problems.len().saturating_sub(TOLD);
+        let more = if n_more > 0 { format!("; and {n_more} loops more") } else { String::new() };
+        (!problems.is_empty()).then(|| problems[..problems.len() - n_more].join("; ") + &more)
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Arc<Known>>> {
@@ -175,6 +180,14 @@ mod tests {
         assert!(late.starts_with("heart of search~0 has completed no cycle for 1"), "{late}");
         assert!(cycles.problem(now + SECOND * 52).is_some_and(|late| late.contains("; registrar has")));
         assert!(cycles.ended().is_empty(), "late is not ended");
+    }
+
+    #[test]
+    fn of_many_late_loops_some_are_named_and_the_rest_is_counted() {
+        let (cycles, later) = (Cycles::new(LEASE), Instant::now() + SECOND * 60);
+        let _loops: Vec<Cycle> = (0..20).map(|number| cycles.begin("heart", number, SECOND)).collect();
+        let late = cycles.problem(later).expect("all are late");
+        assert!(late.matches("completed no cycle").count() == TOLD && late.ends_with("; and 17 loops more"), "{late}");
     }
 
     #[test]

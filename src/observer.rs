@@ -61,7 +61,7 @@ impl Observer {
             match (self.telling.next(silence.as_ref(), self.pulse.answered(), now), silence) {
                 (News::Silent, Some(silence)) => {
                     tracing::error!(
-                        "the server at {} {silence}; nothing is taken or settled until it answers, nothing is lost",
+                        "the server at {} {silence}; nothing is taken or settled until it answers",
                         self.at
                     );
                 }
