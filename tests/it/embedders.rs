@@ -239,7 +239,7 @@ async fn answers_that_do_not_fit_are_errors_and_never_vectors() {
     fake.script([Reply::Sized(9)]);
     let (error, _, _) = error_of(&fake, config(&fake)).await;
     assert!(!error.is_retryable());
-    assert!(error.to_string().contains("vectors of 9 dimensions, the settings ask for 8"), "{error}");
+    assert!(error.to_string().contains("vectors of 9 dimensions, 8 were expected"), "{error}");
     fake.script([Reply::Short]);
     let (error, _, _) = error_of(&fake, config(&fake)).await;
     assert!(error.to_string().contains("1 vectors for 2 inputs"), "{error}");
