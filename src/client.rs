@@ -33,7 +33,7 @@ use self::{
     place::Unplaced,
 };
 use crate::{
-    broker::{BrokerError, Connection, QueueTags, Submitter},
+    broker::{BrokerError, Connection, QueueTags, Replicas, Submitter},
     completion::Completion,
     completions::{Completions, Filter},
     job::{JobId, QueueName},
@@ -66,6 +66,7 @@ pub struct Client {
     options: ClientOptions,
     connection: Connection,
     submitter: Submitter,
+    replicas: Replicas,
     fleet: Mutex<Option<(Instant, Arc<Fleet>)>>,
     last_fleet: tokio::sync::Mutex<LastFleet>,
     journal: Option<Journal>,
@@ -82,6 +83,7 @@ impl Client {
         Ok(Self {
             options,
             submitter: Submitter::new(connection.clone()),
+            replicas: Replicas::new(connection.clone()),
             connection,
             fleet: Mutex::default(),
             last_fleet: tokio::sync::Mutex::default(),

@@ -63,7 +63,7 @@ pub use self::{
     register::{QueueTags, register, registered},
     release::Held,
     replay::Replayed,
-    replicas::Writes,
+    replicas::{Replicas, Writes},
     sampling::Depths,
     settle::{Finish, SettleContext, Settled, Settling, Verb},
     strays::Stray,

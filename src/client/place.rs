@@ -71,7 +71,7 @@ impl Client {
             HashSet::new()
         };
         let groups = spread(fleet, jobs)?;
-        let writes = if replicated.is_empty() { None } else { Some(Writes::begin(&self.connection).await?) };
+        let writes = if replicated.is_empty() { None } else { Some(self.replicas.begin().await?) };
         let added = groups.into_iter().map(|group| self.add(fleet, group));
         let submitted = futures::future::try_join_all(added).await?;
         let mut submitted: Vec<(usize, Submitted)> = submitted.into_iter().flatten().collect();

@@ -70,3 +70,18 @@ async fn a_server_that_does_not_wait_is_not_asked_without_a_pause() {
         stats.split("cmdstat_wait:calls=").nth(1).and_then(|rest| rest.split(',').next()?.parse::<u32>().ok());
     assert!(n_asked.is_some_and(|n_asked| (2..=11).contains(&n_asked)), "asked {n_asked:?} times in half a second");
 }
+
+/// A Dragonfly answers WAIT after a tenth of a second.
+#[tokio::test]
+async fn many_submissions_wait_for_replicas_with_few_questions() {
+    let server = RedisServer::start(&[]).await;
+    let mut corner = Corner::of(Fixture::on(&server.url()).await).await;
+    replicated(&mut corner, Duration::from_secs(1)).await;
+    let answers = futures::future::join_all((0..200).map(|_| corner.submit(job()))).await;
+    let refused = answers.iter().filter(|answer| matches!(answer, Err(SubmitError::NotReplicated { .. }))).count();
+    assert_eq!(refused, 200, "all of them have their answer");
+    let stats = server.connect().await.ask(&["INFO", "commandstats"]).await.unwrap();
+    let n_asked =
+        stats.split("cmdstat_wait:calls=").nth(1).and_then(|rest| rest.split(',').next()?.parse::<u32>().ok());
+    assert!(n_asked.is_some_and(|n_asked| n_asked < 40), "asked {n_asked:?} times for 200 submissions");
+}
