@@ -18,6 +18,9 @@ const INTERVALS: u32 = 10;
 /// So many loops are named; where a server is away nearly all of them are late.
 const TOLD: usize = 3;
 
+/// The roles without which a worker takes no jobs, or holds them without a lease.
+const ESSENTIAL: [&str; 3] = ["heart", "consumer", "reclaimer"];
+
 /// Every loop of one worker.
 #[derive(Debug)]
 pub struct Cycles {
@@ -97,6 +100,13 @@ impl Cycles {
         let n_more = problems.len().saturating_sub(TOLD);
         let more = if n_more > 0 { format!("; and {n_more} loops more") } else { String::new() };
         (!problems.is_empty()).then(|| problems[..problems.len() - n_more].join("; ") + &more)
+    }
+
+    /// Whether a loop has a problem without which this worker takes and settles no jobs.
+    pub fn keep_from_work(&self, now: Instant) -> bool {
+        let is_broken = |known: &Arc<Known>| known.problem(self.lease, now).is_some();
+        !self.is_over.load(Ordering::Relaxed)
+            && self.known().iter().filter(|known| ESSENTIAL.contains(&known.role)).any(is_broken)
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Arc<Known>>> {

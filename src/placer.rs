@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::HashMap};
 use crate::{
     broker::{BrokerError, Connection, Door, Due, Enqueue, Enqueued, QueueTags, Scope},
     client::choose,
-    dedup::Dedup,
+    dedup::{Dedup, Mode},
     envelope::{Envelope, Reading},
     job::{JobId, QueueName},
     keys::Keys,
@@ -66,10 +66,12 @@ fn dedup(job: &Unrelayed) -> Option<Dedup> {
     if !job.envelope.windows(DEDUP.len()).any(|bytes| bytes == DEDUP) {
         return None;
     }
-    match Envelope::read(&job.envelope, || job.id) {
-        Ok(Reading::Whole(envelope)) => envelope.options.dedup,
-        _ => None,
-    }
+    let dedup = match Envelope::read(&job.envelope, || job.id) {
+        Ok(Reading::Whole(envelope)) => envelope.options.dedup?,
+        _ => return None,
+    };
+    // The key may be a later job's by now, which was accepted.
+    Some(if job.unanswered { Dedup { mode: Mode::Existing, ..dedup } } else { dedup })
 }
 
 /// What is in every envelope with a dedup key, as JSON and as MessagePack.
@@ -79,7 +81,6 @@ const DEDUP: &[u8] = b"dedup";
 mod tests {
     use super::*;
     use crate::{
-        dedup::Mode,
         envelope::Options,
         job::{Kind, Priority},
     };
@@ -88,7 +89,16 @@ mod tests {
     fn journaled(envelope: Bytes) -> Unrelayed {
         let queue = "ledger".to_owned();
         let id = JobId::generate();
-        Unrelayed { id, queue, priority: Priority::Normal, wait: None, settled: false, again: false, envelope }
+        Unrelayed {
+            id,
+            queue,
+            priority: Priority::Normal,
+            wait: None,
+            settled: false,
+            again: false,
+            unanswered: false,
+            envelope,
+        }
     }
 
     #[test]
@@ -99,6 +109,9 @@ mod tests {
         let json = r#"{"kind": "a.b", "dedup": {"key": "k", "window_ms": 5, "mode": "existing"}}"#;
         assert_eq!(dedup(&journaled(packed)), Some(wanted.clone()));
         assert_eq!(dedup(&journaled(Bytes::from_static(json.as_bytes()))), Some(wanted));
+        let replacing = r#"{"kind": "a.b", "dedup": {"key": "k", "window_ms": 5, "mode": "replace"}}"#;
+        let unanswered = Unrelayed { unanswered: true, ..journaled(Bytes::from_static(replacing.as_bytes())) };
+        assert_eq!(dedup(&unanswered).map(|dedup| dedup.mode), Some(Mode::Existing), "it takes no other job's place");
         let said = r#"{"kind": "a.b", "payload": {"text": "dedup"}}"#;
         assert_eq!(dedup(&journaled(Bytes::from_static(said.as_bytes()))), None);
     }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broker::{BrokerError, MAX_PER_SCRIPT, warn_unless_silent},
+    broker::{BrokerError, BrokerErrorKind, MAX_PER_SCRIPT, warn_unless_silent},
     cycles::Cycle,
     holding::Holding,
     shutdown::Shutdown,
@@ -34,7 +34,10 @@ impl Promoter {
                 Ok(pause) => pause,
                 Err(error) => {
                     metrics::role_failed("promoter");
-                    self.cycle.failed();
+                    // A full memory is no fault of this loop, and others free it.
+                    if error.kind() != BrokerErrorKind::OutOfMemory {
+                        self.cycle.failed();
+                    }
                     warn_unless_silent!(error, partition = %self.holding.partition.tag, "could not make delayed jobs ready; trying again");
                     FAILED
                 }

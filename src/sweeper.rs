@@ -13,14 +13,17 @@ use crate::{
     cycles::Cycle,
     job::JobId,
     shutdown::Shutdown,
-    store::{Store, StoreError},
+    store::{Abandoned, Store, StoreError},
     telemetry::metrics,
 };
 
 pub(crate) const SWEEP: Duration = Duration::from_secs(5);
 
 /// How long a client may take to add what it has journaled: longer than Dragonfly is asked, and Postgres after it.
-const ABANDONED: Duration = Duration::from_secs(30);
+const ABANDONED: Duration = Duration::from_secs(120);
+
+/// Looks for abandoned submissions of one sweep, 100 each.
+const LOOKS: usize = 50;
 
 /// Rows of one page.
 const PAGE: u32 = 5_000;
@@ -48,15 +51,26 @@ impl Sweeper {
                 }
                 Err(error) => self.failed(&error),
             }
-            match self.store.abandon_submissions(ABANDONED).await {
-                Ok(0) => {}
-                Ok(n_jobs) => {
-                    tracing::info!(n_jobs, "jobs whose submitter did not say that it added them are left to the relay")
-                }
-                Err(error) => self.failed(&error),
+            if let Err(error) = self.abandon().await {
+                self.failed(&error);
             }
             self.cycle.completed();
         }
+    }
+
+    async fn abandon(&self) -> Result<(), StoreError> {
+        for _ in 0..LOOKS {
+            let Abandoned { n_submissions, n_jobs } = self.store.abandon_submissions(ABANDONED).await?;
+            if n_submissions == 0 {
+                break;
+            }
+            tracing::info!(
+                n_submissions,
+                n_jobs,
+                "jobs whose submitters did not say that they added them are left to the relay"
+            );
+        }
+        Ok(())
     }
 
     fn failed(&self, error: &StoreError) {

@@ -121,7 +121,7 @@ impl Client {
             Err(other) => (Outcome { back: ids.values().copied().collect(), ..Outcome::default() }, Some(other)),
         };
         let is_certain = !is_keyed && outcome.back.is_empty();
-        let kept = match outcome.end(&journal.store, &open).await {
+        let kept = match outcome.end(&journal.store, &open, is_keyed).await {
             Ok(kept) => kept,
             // A job with a key that is brought again once the key is another's would give way to that one.
             Err(error) if is_certain => {
@@ -180,13 +180,18 @@ impl Outcome {
     }
 
     /// Ends the submission; gives the jobs whose rows could not be taken back: they are accepted.
-    async fn end(&self, store: &Store, open: &OpenSubmission) -> Result<HashSet<JobId>, StoreError> {
+    async fn end(&self, store: &Store, open: &OpenSubmission, is_keyed: bool) -> Result<HashSet<JobId>, StoreError> {
         if self.back.is_empty() && self.replaced.is_empty() && self.left.is_empty() {
             store.close_submission(open).await?;
             return Ok(HashSet::new());
         }
         let mut tx = store.begin().await?;
-        tx.end_submission(open).await?;
+        let was_open = tx.end_submission(open).await?;
+        let n_placed = self.submitted.len().saturating_sub(self.back.len() + self.left.len());
+        // The relay may have found the key of one that Dragonfly has in another's hands, and have given it up for that one.
+        if !was_open && is_keyed && n_placed > 0 {
+            return Err(StoreError::abandoned());
+        }
         let kept = if self.back.is_empty() { HashSet::new() } else { tx.take_back(open, &self.back).await? };
         if !self.replaced.is_empty() {
             tx.unjournal(&self.replaced).await?;

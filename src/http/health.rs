@@ -100,7 +100,8 @@ impl Health {
             timed(DATABASE_LIMIT, self.schema()),
         );
         let loops = self.loops();
-        let can_work = database.ok && dragonfly.ok && schema.ok && loops.ok;
+        let loops_can_work = !self.cycles.keep_from_work(Instant::now());
+        let can_work = database.ok && dragonfly.ok && schema.ok && loops_can_work;
         let mut checks = BTreeMap::from([
             ("database", database),
             ("dragonfly", dragonfly),

@@ -40,9 +40,15 @@ impl StoreError {
         }
     }
 
-    /// Whether Postgres said no: then nothing was done. A server that ends may say so when it was.
+    /// A submission took so long that a sweeper has left its jobs to the relay.
+    pub(crate) fn abandoned() -> Self {
+        Self::new("close a submission, which was abandoned meanwhile")(sqlx::Error::RowNotFound)
+    }
+
+    /// Whether a commit was refused for what it held (a constraint, a conflict): then nothing was done. Whatever else is said
+    /// of a commit may come from a server that ends, or from a pooler that lost the server.
     pub(super) fn is_refusal(&self) -> bool {
-        self.code().is_some_and(|code| !code.starts_with("57P"))
+        self.code().is_some_and(|code| code.starts_with("23") || code.starts_with("40"))
     }
 
     /// Whether what was inserted is there already, by this unique key.

@@ -51,6 +51,8 @@ pub struct Unrelayed {
     pub settled: bool,
     /// Dragonfly had it before: it is brought back.
     pub again: bool,
+    /// Nobody was told that it is accepted: its submitter died. It takes no other job's place.
+    pub unanswered: bool,
     /// The job as it enters its stream.
     pub envelope: Bytes,
 }
@@ -134,7 +136,7 @@ impl Tx {
         limit: u32,
     ) -> Result<Vec<Unrelayed>, StoreError> {
         let select = super::built(format!(
-            "select id, queue, priority, envelope, generation > 0 as again, \
+            "select id, queue, priority, envelope, generation > 0 as again, generation < 0 as unanswered, \
              ceil(extract(epoch from due_at - clock_timestamp()) * 1000)::bigint as wait_ms, {SETTLED} as settled \
              from job_journal j where generation < $1 and queue <> all($2) order by generation, id limit $3 for update of j skip locked"
         ));
@@ -232,6 +234,7 @@ fn unrelayed(row: &Row) -> Result<Unrelayed, StoreError> {
         wait: wait_ms.map(Duration::from_millis),
         settled: row.get("settled")?,
         again: row.get("again")?,
+        unanswered: row.get("unanswered")?,
         envelope: Bytes::from(row.get::<Vec<u8>>("envelope")?),
     })
 }

@@ -37,6 +37,6 @@ pub use self::{
     results::{ResultRow, Results, StoredResult},
     schedules::{NewSchedule, Schedule},
     statement::{Kept, Row, Statement, Tx, built, statement},
-    submissions::{OpenSubmission, SubmissionError},
+    submissions::{Abandoned, OpenSubmission, SubmissionError},
     version::{OLDEST_VECTOR, PgVersions},
 };

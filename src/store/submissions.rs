@@ -28,6 +28,15 @@ pub struct OpenSubmission {
     existing: HashSet<JobId>,
 }
 
+/// What a sweeper found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// Submissions whose clients did not say what became of their jobs.
+    pub n_submissions: i64,
+    /// Jobs of these that the relay is to bring.
+    pub n_jobs: i64,
+}
+
 /// Why a batch has no rows, or may have none.
 #[derive(Debug)]
 pub enum SubmissionError {
@@ -46,7 +55,8 @@ coalesce(clock_timestamp() + n.delay_ms * interval '1 millisecond', to_timestamp
 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::int2[], $6::bigint[], $7::bigint[]) \
 as n (id, queue, kind, envelope, priority, delay_ms, run_at_ms), broker_generation g \
 on conflict (id) do update set accepted_at = job_journal.accepted_at returning id, xmax <> 0 as existing), \
-opened as (insert into job_submissions (id, jobs) values ($8, $1) returning ctid) \
+opened as (insert into job_submissions (id, jobs) \
+select $8, coalesce(array_agg(id) filter (where not existing), '{}') from journaled returning ctid) \
 select (select ctid::text from opened) as place, pg_current_xact_id()::xid::text as transaction, \
 coalesce((select array_agg(id) from journaled where existing), '{}') as existing";
 
@@ -57,11 +67,15 @@ const TAKE_BACK: &str = "\
 delete from job_journal where id = any($1) and xmin = $2::text::xid \
 and generation = (select generation from broker_generation) returning id";
 
+/// A row is still the submission's own while the same transaction wrote both: whoever submits a job again writes its row
+/// anew and answers for it. Nobody was told that these jobs are accepted, which the generation -1 says.
 const ABANDON: &str = "\
 with late as (select id from job_submissions where begun_at < clock_timestamp() - $1 * interval '1 millisecond' \
 order by begun_at limit 100 for update skip locked), \
-gone as (delete from job_submissions s using late where s.id = late.id returning s.jobs) \
-update job_journal set generation = 0 where id in (select unnest(jobs) from gone)";
+gone as (delete from job_submissions s using late where s.id = late.id returning s.jobs, s.written), \
+named as (select unnest(jobs) as id, written from gone), \
+abandoned as (update job_journal j set generation = -1 from named n where j.id = n.id and j.xmin = n.written returning j.id) \
+select (select count(*) from gone) as n_submissions, (select count(*) from abandoned) as n_jobs";
 
 impl OpenSubmission {
     fn close(&self) -> Statement {
@@ -96,29 +110,33 @@ impl Store {
     /// Dragonfly has the batch's jobs.
     ///
     /// # Errors
-    /// When Postgres does not say that it is done. Then the jobs are brought again in a while, which gives none a second
-    /// result.
+    /// When Postgres does not say that it is done, or the submission was abandoned before. Then the jobs are brought again,
+    /// which gives none a second result; one whose dedup key is another's by then gives way to that one.
     pub async fn close_submission(&self, submission: &OpenSubmission) -> Result<(), StoreError> {
-        self.execute(submission.close()).await.map(drop)
+        let n_rows = self.execute(submission.close()).await?;
+        if n_rows == 1 { Ok(()) } else { Err(StoreError::abandoned()) }
     }
 
-    /// Leaves the jobs of submissions that began longer ago than `age` to the relay; gives how many those are.
+    /// Leaves the jobs of at most 100 submissions that began longer ago than `age` to the relay.
     ///
     /// # Errors
     /// What Postgres refused, or that it could not be asked.
-    pub async fn abandon_submissions(&self, age: Duration) -> Result<u64, StoreError> {
+    pub async fn abandon_submissions(&self, age: Duration) -> Result<Abandoned, StoreError> {
         let ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        self.execute(statement(ABANDON).bind(ms).planned_anew()).await
+        let rows = self.fetch(statement(ABANDON).bind(ms).planned_anew()).await?;
+        let row = rows.first().ok_or_else(|| StoreError::new("abandon submissions")(sqlx::Error::RowNotFound))?;
+        Ok(Abandoned { n_submissions: row.get("n_submissions")?, n_jobs: row.get("n_jobs")? })
     }
 }
 
 impl Tx {
-    /// Ends a submission whose jobs have not all been added; what becomes of their rows follows in this transaction.
+    /// Ends a submission whose jobs have not all been added; what becomes of their rows follows in this transaction. False
+    /// when it was abandoned before.
     ///
     /// # Errors
     /// What Postgres refused.
-    pub async fn end_submission(&mut self, submission: &OpenSubmission) -> Result<(), StoreError> {
-        self.execute(submission.close()).await.map(drop)
+    pub async fn end_submission(&mut self, submission: &OpenSubmission) -> Result<bool, StoreError> {
+        Ok(self.execute(submission.close()).await? == 1)
     }
 
     /// Takes back the rows of jobs that Dragonfly did not take; those that were there before the submission stay.

@@ -156,6 +156,38 @@ async fn a_refusal_that_comes_when_the_relay_has_the_job_is_none() {
     worker.stop().await;
 }
 
+/// Nobody was told that the abandoned one is accepted; whoever came after it was.
+#[tokio::test]
+async fn an_abandoned_submission_takes_the_place_of_no_job_that_was_accepted() {
+    let (fixture, book) = (Fixture::new().await, Book::open());
+    let worker = acquainted_worker(&fixture, &book).await;
+    let producer = Producer::with_pool(&fixture, 2, Duration::from_secs(10)).await;
+    let keyed = || {
+        let dedup = Dedup { key: "one".to_owned(), window_ms: 3_600_000, mode: Mode::Replace };
+        let options = Options { dedup: Some(dedup), ..Options::default() };
+        entries(1).remove(0).with(options).after(Duration::from_secs(3_600))
+    };
+    let (abandoned, accepted) = (keyed(), keyed());
+    let abandoned_id = abandoned.envelope.id;
+    producer.dragonfly.stall();
+    let dying = Box::pin(producer.client.submit_each(vec![abandoned]));
+    let written = Box::pin(eventually("a committed row", || async { (journaled(&fixture).await == 1).then_some(()) }));
+    let Either::Right(((), dying)) = select(dying, written).await else { panic!("nothing answers it") };
+    drop(dying); // it dies here
+    drop(producer);
+    let accepted = journaling(&fixture, &fixture.store).await.submit(accepted).await.unwrap();
+    grow_old(&fixture).await;
+    let left = fixture.store.abandon_submissions(Duration::from_secs(60)).await.unwrap();
+    assert_eq!((left.n_submissions, left.n_jobs), (1, 1));
+    eventually("the abandoned one to give way", || async {
+        (all_journaled(&fixture).await == HashSet::from([accepted])).then_some(())
+    })
+    .await;
+    let result = fixture.store.results(&[abandoned_id, accepted]).await.unwrap();
+    assert_eq!(result.into_keys().collect::<Vec<_>>(), [abandoned_id], "it is settled, and the other one waits");
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_refused_leaves_no_row_and_what_was_there_before_keeps_its_own() {
     let fixture = Fixture::new().await;

@@ -111,14 +111,24 @@ async fn ensure_column(tx: &mut Tx, table: &'static str, wanted: VectorType) -> 
     Ok(())
 }
 
+async fn has_memories(tx: &mut Tx) -> Result<bool, StoreError> {
+    let memories = tx.fetch(statement("select exists (select from memories) as has_rows")).await?;
+    memories.first().map_or(Ok(false), |row| row.get("has_rows"))
+}
+
 /// `memory_vectors` is a copy: where there is no memory, what is in it is of memories that are gone. Its index goes, since
 /// its operators belong to the type; the indexer builds it again.
 async fn alter_column(tx: &mut Tx, table: &str, found: String, wanted: VectorType) -> Result<(), SchemaError> {
-    // No writer may add a memory between the look and the change.
+    let mismatch = || SchemaError::Mismatch { found: found.clone(), expected: wanted.to_string() };
+    // Before any lock: a start with a wrong setting holds nobody up.
+    if has_memories(tx).await? {
+        return Err(mismatch());
+    }
+    // No writer may add a memory between the look and the change; everybody else waits behind a lock that is waited for.
+    tx.execute(statement("set local lock_timeout = '2s'")).await?;
     tx.execute(statement("lock table memories, memory_vectors in access exclusive mode")).await?;
-    let memories = tx.fetch(statement("select exists (select from memories) as has_rows")).await?;
-    if memories.first().map_or(Ok(false), |row| row.get("has_rows"))? {
-        return Err(SchemaError::Mismatch { found, expected: wanted.to_string() });
+    if has_memories(tx).await? {
+        return Err(mismatch());
     }
     tx.execute(statement("drop index if exists memory_vectors_hnsw")).await?;
     tx.execute(statement("delete from memory_vectors")).await?;
