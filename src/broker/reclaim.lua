@@ -86,8 +86,10 @@ local function delete_idle(consumer)
 end
 
 for i = 7, #ARGV do delete_idle(ARGV[i]) end
-local expired = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('(%d', now - lease), 'LIMIT', 0, 32)
-for i = 1, #expired do delete_idle(expired[i]) end
+local oldest = redis.call('ZRANGE', KEYS[4], 0, 31, 'WITHSCORES')
+for i = 1, #oldest, 2 do
+  if tonumber(oldest[i + 1]) < now - lease then delete_idle(oldest[i]) end
+end
 
 local listed = tonumber(redis.call('HGET', KEYS[6], 'listed') or 0)
 local list = 0

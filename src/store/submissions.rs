@@ -20,7 +20,7 @@ use crate::job::JobId;
 #[derive(Debug)]
 pub struct OpenSubmission {
     id: Uuid,
-    /// Where its row is: found without an index, whose use a plan of an empty table would not think of.
+    /// The ctid of its row: a plan made while the table was empty would not use an index.
     place: String,
     /// The number of the transaction that wrote the rows, as `xmin` tells it.
     transaction: String,

@@ -58,7 +58,12 @@ pub(crate) const SOON: &[(&str, RetryPolicy)] = &[
     ),
     (
         NOT_LOADED,
-        RetryPolicy { max_age: Some(Duration::from_secs(120)), cap: Duration::from_secs(20), ..RetryPolicy::DEFAULT },
+        RetryPolicy {
+            max_attempts: 60,
+            max_age: Some(Duration::from_secs(120)),
+            cap: Duration::from_secs(20),
+            ..RetryPolicy::DEFAULT
+        },
     ),
     TIMEOUT,
     PANIC,

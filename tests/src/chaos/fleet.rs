@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::worker_process::Spec;
-use crate::{Proxy, authority, bare, binary::sibling, patience, said};
+use crate::{Proxy, authority, bare, binary::sibling, eventually, patience, said};
 
 /// One worker process.
 pub(super) struct Member {
@@ -90,6 +90,18 @@ impl Fleet {
         let mut member = self.members.remove(place);
         member.child.kill().await?;
         Ok(member.name)
+    }
+
+    /// Kills a worker in the moment in which it has begun a job.
+    pub(super) async fn kill_at_work(&mut self, place: usize) -> anyhow::Result<String> {
+        let (name, notes) = (self.members[place].name.clone(), self.spec.begun.clone());
+        let n_begun = || {
+            let notes = std::fs::read_to_string(&notes).unwrap_or_default();
+            notes.lines().filter(|note| note.split(' ').nth(1) == Some(name.as_str())).count()
+        };
+        let before = n_begun();
+        eventually("a job that the worker begins", || async { (n_begun() > before).then_some(()) }).await;
+        self.kill(place).await
     }
 
     /// Waits until a worker that was told to stop has ended.

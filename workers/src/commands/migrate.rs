@@ -32,7 +32,8 @@ pub async fn run(app: &App, args: &MigrateArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let embedder = app.embedder()?;
-    up(app, &store, embedder.dimensions()).await?;
+    up(app, &store).await?;
+    memory::schema::ensure_vectors(&store, embedder.dimensions()).await?;
     if !args.skip_places {
         places(app, &store, &embedder).await?;
     }
@@ -40,18 +41,17 @@ pub async fn run(app: &App, args: &MigrateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Applies what is missing, tells `tripsage.enqueue` the kinds, and gives the vector columns the dimensions of the settings.
+/// Applies what is missing and tells `tripsage.enqueue` the kinds.
 ///
 /// # Errors
-/// Which migration failed and why, or that the database has memories whose vectors have other dimensions.
-pub async fn up(app: &App, store: &Store, dimensions: usize) -> anyhow::Result<()> {
+/// Which migration failed and why.
+pub async fn up(app: &App, store: &Store) -> anyhow::Result<()> {
     let applied = store.migrate().await?;
     if !applied.is_empty() {
         tracing::info!(migrations = applied.join(", "), "the schema is migrated");
     }
     let kinds = crate::kinds::queues_by_kind();
-    store.know_kinds(&kinds, app.settings.worker.max_payload_bytes).await?;
-    Ok(memory::schema::ensure_vectors(store, dimensions).await?)
+    Ok(store.know_kinds(&kinds, app.settings.worker.max_payload_bytes).await?)
 }
 
 /// What an embedder without a key means for places.

@@ -108,7 +108,8 @@ fn places_check(context: &Context) -> NamedCheck {
 
 async fn check_schema(app: &App, store: &Store, dimensions: usize) -> anyhow::Result<()> {
     if app.settings.database.auto_migrate {
-        return super::migrate::up(app, store, dimensions).await;
+        super::migrate::up(app, store).await?;
+        return Ok(memory::schema::create_vectors(store, dimensions).await?);
     }
     let state = store.migration_state().await?;
     if !state.missing.is_empty() {

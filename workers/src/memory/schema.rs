@@ -33,7 +33,10 @@ pub enum SchemaError {
         dimensions: usize,
     },
     /// The columns do not fit, and this process may not change the schema.
-    #[error("store vectors as {expected}: this database has {found}; run `tripsage migrate`")]
+    #[error(
+        "store vectors as {expected}: this database has {found}. All processes need the same embedder settings \
+         (TRIPSAGE_MEM0_EMBEDDER, TRIPSAGE_MEM0_EMBEDDING_MODEL); where these are the right ones, run `tripsage migrate`"
+    )]
     Outdated {
         /// The column's type, or that there is none.
         found: String,
@@ -58,9 +61,30 @@ const TABLES: [&str; 2] = ["memories", "memory_vectors"];
 /// Adds the vector columns where they are missing, for vectors of `dimensions` values, and alters those of another type
 /// where there is no memory. Call it after the migrations.
 ///
+/// For `tripsage migrate` alone: workers with other settings may be at work.
+///
 /// # Errors
 /// When pgvector is missing or too old, or the database has memories whose vectors are of another type or dimension.
 pub async fn ensure_vectors(store: &Store, dimensions: usize) -> Result<(), SchemaError> {
+    prepare(store, dimensions, OtherType::IsAltered).await
+}
+
+/// Makes the columns where there are none, for a worker that starts on a fresh database; alters none.
+///
+/// # Errors
+/// As [`ensure_vectors`], and when a column is of another type or dimension.
+pub async fn create_vectors(store: &Store, dimensions: usize) -> Result<(), SchemaError> {
+    prepare(store, dimensions, OtherType::IsAnError).await
+}
+
+/// What follows where a column is of another type than the model's vectors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OtherType {
+    IsAltered,
+    IsAnError,
+}
+
+async fn prepare(store: &Store, dimensions: usize, other: OtherType) -> Result<(), SchemaError> {
     if !(1..=MAX_HALFVEC).contains(&dimensions) {
         return Err(SchemaError::Dimensions { dimensions });
     }
@@ -73,7 +97,7 @@ pub async fn ensure_vectors(store: &Store, dimensions: usize) -> Result<(), Sche
     let mut tx = store.begin().await?;
     tx.execute(statement("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK)).await?;
     for table in TABLES {
-        ensure_column(&mut tx, table, VectorType::of(dimensions)).await?;
+        ensure_column(&mut tx, table, (VectorType::of(dimensions), other)).await?;
     }
     Ok(tx.commit().await?)
 }
@@ -102,10 +126,17 @@ async fn column_type(tx: &mut Tx, table: &'static str) -> Result<Option<String>,
     found.first().map(|row| row.get("type")).transpose()
 }
 
-async fn ensure_column(tx: &mut Tx, table: &'static str, wanted: VectorType) -> Result<(), SchemaError> {
+async fn ensure_column(
+    tx: &mut Tx,
+    table: &'static str,
+    (wanted, other): (VectorType, OtherType),
+) -> Result<(), SchemaError> {
     match column_type(tx, table).await? {
         None => tx.execute(built(format!("alter table {table} add column embedding {wanted} not null"))).await?,
         Some(found) if found == wanted.to_string() => return Ok(()),
+        Some(found) if other == OtherType::IsAnError => {
+            return Err(SchemaError::Outdated { found, expected: wanted.to_string() });
+        }
         Some(found) => return alter_column(tx, table, found, wanted).await,
     };
     Ok(())

@@ -23,7 +23,7 @@ pub(in super::super) async fn killed_once(stage: &mut Stage) -> anyhow::Result<E
     stage.fleet.start(2).await?;
     let load = stage.load();
     stage.until_done(20).await?;
-    let died = (stage.fleet.kill(0).await?, now());
+    let died = (stage.fleet.kill_at_work(0).await?, now());
     stage.pass(stage.size.lease).await;
     stage.finish(load).await?;
     Ok(held(died.1, vec![died], stage.size.lease + BEYOND).into())
@@ -36,7 +36,7 @@ pub(in super::super) async fn killed_repeatedly(stage: &mut Stage) -> anyhow::Re
     stage.until_done(20).await?;
     let mut died = Vec::new();
     for _ in 0..n_kills {
-        died.push((stage.fleet.kill(0).await?, now()));
+        died.push((stage.fleet.kill_at_work(0).await?, now()));
         stage.fleet.start(1).await?;
         stage.pass(Duration::from_secs(2)).await;
     }

@@ -20,7 +20,7 @@ use super::{
     progress::Progress,
     tally::{Fate, Tally},
 };
-use crate::{app::App, cli::DemoArgs};
+use crate::{app::App, cli::DemoArgs, memory};
 
 /// What every phase stands on.
 pub(super) struct Stage<'a> {
@@ -63,7 +63,8 @@ impl<'a> Stage<'a> {
         let shown = options.address.shown().to_owned();
         let client = Client::connect(options).await.with_context(|| format!("reach Dragonfly at {shown}"))?;
         let embedder = app.embedder()?;
-        crate::commands::migrate::up(app, &store, embedder.dimensions()).await?;
+        crate::commands::migrate::up(app, &store).await?;
+        memory::schema::ensure_vectors(&store, embedder.dimensions()).await?;
         crate::commands::migrate::places(app, &store, &embedder).await?;
         let (tally, listening) = (Arc::new(Tally::new()), Shutdown::new());
         let completions = client.completions(&Filter::All).await?;
