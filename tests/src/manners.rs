@@ -89,7 +89,7 @@ async fn answer(
     client: &mut OwnedWriteHalf,
     stopped: &watch::Sender<bool>,
 ) -> std::io::Result<()> {
-    let (mut bytes, mut last) = ([0; 16 * 1024], Vec::new());
+    let (mut bytes, mut last) = (vec![0; 16 * 1024], Vec::new());
     loop {
         let n_bytes = server.read(&mut bytes).await?;
         if n_bytes == 0 {
