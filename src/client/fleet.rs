@@ -1,7 +1,7 @@
 //! What the fleet says of its queues: their partitions, and what operators decided about them.
 //!
-//! Promise: what is known is at most ten seconds old, and asked by one submission at a time. Where there is a Postgres, what operators decided is known even while
-//! Dragonfly is away.
+//! Promise: what is known is at most ten seconds old, and one submission at a time asks for it. Where there is a Postgres,
+//! what operators decided is known even while Dragonfly is away.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
